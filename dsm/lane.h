@@ -1,0 +1,49 @@
+/*
+ * Lanes: what a thread needs to talk to peers without sharing anything with other threads.
+ *
+ * There is a fixed number of lanes (MINORCA_LANES), made at start: the fault path allocates nothing. A thread takes
+ * the same lane each time; with more threads than lanes some share one, and lane_acquire() makes them take turns.
+ */
+#ifndef MINORCA_DSM_LANE_H
+#define MINORCA_DSM_LANE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <minorca.h>
+
+/* Bytes of each lane's scratch buffer: versions that were read, results of atomics. */
+#define LANE_SCRATCH_BYTES ((size_t)16384)
+
+struct lane {
+	/* Written by the thread that holds the lane, but for `held`. */
+	_Alignas(64) atomic_int held; /* 1 while a thread is using it */
+	unsigned index;		      /* immutable */
+	unsigned char *scratch;	      /* LANE_SCRATCH_BYTES, 64-byte aligned; immutable pointer */
+	struct dsm_stats stats;	      /* counted here, summed by dsm_stats() */
+};
+
+/** Makes @count lanes. @return 0 or -ENOMEM. */
+int lanes_create(unsigned count);
+
+/** Frees them. No thread may hold one. */
+void lanes_destroy(void);
+
+unsigned lanes_count(void);
+
+/** Lane number @index < lanes_count(). */
+struct lane *lane_at(unsigned index);
+
+/** The scratch buffers of all lanes, contiguous, lane 0's first; lanes_count() * LANE_SCRATCH_BYTES bytes. */
+void *lanes_scratch(void);
+
+/**
+ * Takes this thread's lane; waits while another thread that shares it is using it. All signals must be blocked (or this be
+ * the fault handler): a handler that ran on this thread meanwhile would wait for itself. Async-signal-safe.
+ */
+struct lane *lane_acquire(void);
+
+void lane_release(struct lane *lane);
+
+#endif
