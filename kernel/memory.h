@@ -27,8 +27,8 @@ const char *memory_page_size_name(size_t page_bytes);
  * Makes a memory file of @bytes (a multiple of @page_bytes), with no page in it yet. Close-on-exec.
  *
  * @param name  shown in /proc/PID/maps as "/memfd:NAME"
- * @return the descriptor; -EINVAL: sizes; -ENOSYS / -ENODEV: no hugetlbfs in this kernel, or not of this size;
- *         -EMFILE, -ENOMEM.
+ * @return the descriptor; -EINVAL: sizes; -ENOSYS / -ENODEV: no hugetlbfs in this kernel, or not of this
+ * size; -EMFILE, -ENOMEM.
  */
 int memory_file_create(const char *name, size_t bytes, size_t page_bytes);
 
@@ -46,7 +46,8 @@ int memory_map(int fd, size_t bytes, void *at, void **out);
  * Puts pages into the file, zeroed, so that a later touch of a mapping cannot fail: an empty hugepage pool is
  * an error here and a SIGBUS there. Pages that are in the file already stay as they are. Signal-safe.
  *
- * @return 0; -ENOSPC: the hugepage pool has too few free pages (pages allocated so far stay); -EINTR; -ENOMEM.
+ * @return 0; -ENOSPC: the hugepage pool has too few free pages (pages allocated so far stay); -EINTR;
+ * -ENOMEM.
  */
 int memory_allocate(int fd, size_t offset, size_t bytes);
 
@@ -56,11 +57,11 @@ int memory_punch(int fd, size_t offset, size_t bytes);
 /** What the kernel says of the pool of hugepages of one size. */
 struct hugepage_pool {
 	size_t page_bytes;
-	uint64_t total;	   /* nr_hugepages */
-	uint64_t free;	   /* free_hugepages */
-	uint64_t reserved; /* resv_hugepages: free, but promised to a mapping */
+	uint64_t total;	     /* nr_hugepages */
+	uint64_t free;	     /* free_hugepages */
+	uint64_t reserved;   /* resv_hugepages: free, but promised to a mapping */
 	uint64_t overcommit; /* nr_overcommit_hugepages: may be made on demand */
-	uint64_t surplus;  /* surplus_hugepages: made so, now */
+	uint64_t surplus;    /* surplus_hugepages: made so, now */
 };
 
 /** Reads the pool of @page_bytes. @return 0; -ENOENT: the kernel has no hugepages of this size. */

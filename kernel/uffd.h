@@ -3,8 +3,8 @@
  *
  * Thin on purpose: no state, no policy, no allocation. Every function returns 0 or -errno, leaves errno
  * as it was, and may be called from any thread. Those marked "signal-safe" make one system call
- * and nothing else, and may be called from a signal handler. Errors listed are the ones that a correct caller can see;
- * kernel/conformance checks them on the running kernel.
+ * and nothing else, and may be called from a signal handler. Errors listed are the ones that a correct caller
+ * can see; kernel/conformance checks them on the running kernel.
  *
  * Source: Documentation/admin-guide/mm/userfaultfd.rst, userfaultfd(2), ioctl_userfaultfd(2).
  */
@@ -19,9 +19,9 @@
 
 /* How a descriptor was had, from the most able to the least. */
 enum uffd_door {
-	UFFD_DOOR_SYSCALL,	     /* userfaultfd(2), faults from the kernel too: CAP_SYS_PTRACE, or the sysctl
-					vm.unprivileged_userfaultfd */
-	UFFD_DOOR_DEVICE,	     /* /dev/userfaultfd, the same for whoever may open the device (Linux 6.1) */
+	UFFD_DOOR_SYSCALL, /* userfaultfd(2), faults from the kernel too: CAP_SYS_PTRACE, or the sysctl
+			      vm.unprivileged_userfaultfd */
+	UFFD_DOOR_DEVICE,  /* /dev/userfaultfd, the same for whoever may open the device (Linux 6.1) */
 	UFFD_DOOR_SYSCALL_USER_MODE, /* userfaultfd(2) with UFFD_USER_MODE_ONLY (Linux 5.11): anybody; a fault
 					inside a system call is not delivered, the call fails with EFAULT */
 	UFFD_DOOR_COUNT,
@@ -112,7 +112,8 @@ int uffd_copy(int uffd, void *dst, const void *src, size_t bytes, uint64_t mode,
 /** UFFDIO_ZEROPAGE. Does not retry. @return 0, -EEXIST, -EINVAL (hugetlb), -EAGAIN, ... */
 int uffd_zeropage(int uffd, void *start, size_t bytes, uint64_t mode, int64_t *zeroed);
 
-/** UFFDIO_POISON (Linux 6.6): a later touch raises SIGBUS. @return 0, -EEXIST, -EAGAIN, -EINVAL (older kernel). */
+/** UFFDIO_POISON (Linux 6.6): a later touch raises SIGBUS. @return 0, -EEXIST, -EAGAIN, -EINVAL (older
+ * kernel). */
 int uffd_poison(int uffd, void *start, size_t bytes, uint64_t mode, int64_t *updated);
 
 #endif

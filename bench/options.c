@@ -1,0 +1,263 @@
+/*
+ * The command line, by argp. See options.h.
+ */
+#include "bench/options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/cases.h"
+#include "bench/list.h"
+#include "kernel/memory.h"
+
+#define THREADS_MAX 256
+#define DEFAULT_TIME_S 40
+
+enum {
+	KEY_CASE = 'c',
+	KEY_PAGE_SIZE = 'p',
+	KEY_DELIVERY = 'd',
+	KEY_ACCESS = 'a',
+	KEY_THREADS = 't',
+	KEY_BLOCKS = 'b',
+	KEY_ITERATIONS = 'i',
+	KEY_REGION_BYTES = 'r',
+	KEY_SEED = 's',
+	KEY_HELP = 'h',
+	KEY_TIME = 0x100,
+	KEY_JSON,
+	KEY_CSV,
+	KEY_LIST,
+	KEY_FLOOR_ONLY,
+	KEY_COMMIT,
+};
+
+static const struct argp_option argp_options[] = {
+    {NULL, 0, NULL, 0, "What is measured (LIST: words separated by commas):", 1},
+    {"case", KEY_CASE, "LIST", 0, "cases, by name or shell pattern, as --list names them; default: all", 0},
+    {"page-size", KEY_PAGE_SIZE, "LIST", 0, "4KiB, 2MiB, 1GiB; default: all for which there are enough hugepages", 0},
+    {"delivery", KEY_DELIVERY, "LIST", 0, "inline, thread-spin, thread-block; default: all", 0},
+    {"access", KEY_ACCESS, "LIST", 0, "read, write; default: both where a case has both", 0},
+    {"threads", KEY_THREADS, "LIST", 0, "threads of each node that fault at the same time; default: 1,2", 0},
+    {"blocks", KEY_BLOCKS, "LIST", 0,
+     "fetch_blocks: how many of the 64 blocks of a page are out of date; default: 1,4,16,64", 0},
+    {"floor-only", KEY_FLOOR_ONLY, NULL, 0, "measure the floors alone, without the runtime", 0},
+
+    {NULL, 0, NULL, 0, "How long and how large:", 2},
+    {"time", KEY_TIME, "SECONDS", 0, "for all cases together; default: 40", 0},
+    {"iterations", KEY_ITERATIONS, "N", 0, "at least N samples of each case from each thread, whatever the time", 0},
+    {"region-bytes", KEY_REGION_BYTES, "SIZE", 0,
+     "memory that each measuring node faults on; default: by page size, less if hugepages are few", 0},
+    {"seed", KEY_SEED, "N", 0, "of the order of pages and the choice of blocks; default: 1", 0},
+
+    {NULL, 0, NULL, 0, "What is printed:", 3},
+    {"json", KEY_JSON, NULL, 0, "one JSON object for each case, and nothing else", 0},
+    {"csv", KEY_CSV, NULL, 0, "comma-separated values with a line of names", 0},
+    {"commit", KEY_COMMIT, "TEXT", 0, "the version to name in the results; default: that of the build", 0},
+    {"list", KEY_LIST, NULL, 0, "say what the cases are, and stop", 0},
+    {"help", KEY_HELP, NULL, 0, "print this, and stop", 0},
+    {0},
+};
+
+static const char documentation[] =
+    "Measures how long a page fault on distributed shared memory takes, case by case, beside the floor: the same "
+    "kernel work and the same copy by the barest code, in the same run.\n"
+    "\n"
+    "To be started by mpirun on 2 nodes or more: node 0 is home of all pages and changes them, the others touch "
+    "them and measure.";
+
+/* What the parser fills. */
+struct parse {
+	struct options *options;
+	char *error; /* OPTIONS_ERROR_MAX bytes */
+};
+
+const char *const *delivery_names(void)
+{
+	static const char *const names[DELIVERY_COUNT + 1] = {
+	    [DELIVERY_INLINE] = "inline",
+	    [DELIVERY_THREAD_SPIN] = "thread-spin",
+	    [DELIVERY_THREAD_BLOCK] = "thread-block",
+	};
+
+	return names;
+}
+
+/* --- values ------------------------------------------------------------------------------------------------ */
+
+static error_t refuse(struct parse *parse, const char *option, const char *value, const char *expected)
+{
+	snprintf(parse->error, OPTIONS_ERROR_MAX, "--%s: '%s' is not %s", option, value, expected);
+	return EINVAL;
+}
+
+/* The words of a NULL-terminated list, for a message: "read, write". */
+static void join(const char *const *words, char *out, size_t bytes)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (unsigned int i = 0; words[i] && used < bytes; i++)
+		used += (size_t)snprintf(out + used, bytes - used, "%s%s", i ? ", " : "", words[i]);
+}
+
+static error_t take_words(struct parse *parse, const char *option, const char *text, const char *const *words,
+			  uint32_t *mask)
+{
+	char bad[LIST_ELEMENT_MAX], known[160] = "one of ";
+
+	if (!list_parse_words(text, words, mask, bad))
+		return 0;
+	join(words, known + strlen(known), sizeof known - strlen(known));
+	return refuse(parse, option, bad, known);
+}
+
+static error_t take_numbers(struct parse *parse, const char *option, const char *text, uint64_t maximum,
+			    struct option_list *list)
+{
+	char bad[LIST_ELEMENT_MAX], expected[64];
+	int error = list_parse_numbers(text, 1, maximum, OPTIONS_LIST_MAX, list->values, &list->count, bad);
+
+	list->given = true;
+	if (!error)
+		return 0;
+	snprintf(expected, sizeof expected, "a number from 1 to %" PRIu64 ", or one too many", maximum);
+	if (error != -E2BIG)
+		*strchr(expected, ',') = '\0';
+	return refuse(parse, option, bad, expected);
+}
+
+static error_t take_page_sizes(struct parse *parse, const char *text)
+{
+	struct option_list *list = &parse->options->page_sizes;
+	char bad[LIST_ELEMENT_MAX];
+
+	list->given = true;
+	if (list_parse_sizes(text, OPTIONS_LIST_MAX, list->values, &list->count, bad))
+		return refuse(parse, "page-size", bad, "4KiB, 2MiB or 1GiB");
+	for (size_t i = 0; i < list->count; i++)
+		if (!memory_page_size_is_known(list->values[i]))
+			return refuse(parse, "page-size", text, "a list of 4KiB, 2MiB, 1GiB");
+	return 0;
+}
+
+static error_t take_number(struct parse *parse, const char *option, const char *text, uint64_t minimum,
+			   uint64_t maximum, uint64_t *number)
+{
+	char expected[64];
+
+	if (!list_parse_number(text, minimum, maximum, number))
+		return 0;
+	snprintf(expected, sizeof expected, "a number from %" PRIu64 " to %" PRIu64, minimum, maximum);
+	return refuse(parse, option, text, expected);
+}
+
+static error_t take_format(struct parse *parse, enum output_format format)
+{
+	if (parse->options->format != OUTPUT_TABLE && parse->options->format != format)
+		return refuse(parse, "csv", "--json --csv", "one format");
+	parse->options->format = format;
+	return 0;
+}
+
+/* --- argp -------------------------------------------------------------------------------------------------- */
+
+static error_t parse_option(int key, char *text, struct argp_state *state)
+{
+	struct parse *parse = state->input;
+	struct options *o = parse->options;
+
+	switch (key) {
+	case KEY_CASE:
+		return take_words(parse, "case", text, cases_names(), &o->cases);
+	case KEY_DELIVERY:
+		o->deliveries_given = true;
+		return take_words(parse, "delivery", text, delivery_names(), &o->deliveries);
+	case KEY_ACCESS:
+		return take_words(parse, "access", text, access_names(), &o->accesses);
+	case KEY_PAGE_SIZE:
+		return take_page_sizes(parse, text);
+	case KEY_THREADS:
+		return take_numbers(parse, "threads", text, THREADS_MAX, &o->threads);
+	case KEY_BLOCKS:
+		return take_numbers(parse, "blocks", text, blocks_per_page(2 * MIB), &o->blocks);
+	case KEY_ITERATIONS:
+		return take_number(parse, "iterations", text, 1, 100000000, &o->iterations);
+	case KEY_TIME:
+		return take_number(parse, "time", text, 1, 1000000, &o->time_s);
+	case KEY_SEED:
+		return take_number(parse, "seed", text, 0, UINT64_MAX, &o->seed);
+	case KEY_REGION_BYTES:
+		if (list_parse_size(text, &o->region_bytes))
+			return refuse(parse, "region-bytes", text, "a size such as 64MiB");
+		return 0;
+	case KEY_JSON:
+		return take_format(parse, OUTPUT_JSON);
+	case KEY_CSV:
+		return take_format(parse, OUTPUT_CSV);
+	case KEY_FLOOR_ONLY:
+		o->floor_only = true;
+		return 0;
+	case KEY_COMMIT:
+		o->commit = text;
+		return 0;
+	case KEY_LIST:
+		o->action = OPTIONS_LIST;
+		return 0;
+	case KEY_HELP:
+		o->action = OPTIONS_HELP;
+		return 0;
+	case ARGP_KEY_ARG:
+		snprintf(parse->error, OPTIONS_ERROR_MAX, "'%s': there are options only, no arguments", text);
+		return EINVAL;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {.options = argp_options, .parser = parse_option, .doc = documentation};
+
+static const struct options defaults = {
+    .cases = UINT32_MAX,
+    .deliveries = UINT32_MAX,
+    .accesses = UINT32_MAX,
+    .page_sizes = {{4 * KIB, 2 * MIB, 1 * GIB}, 3, false},
+    .threads = {{1, 2}, 2, false},
+    .blocks = {{1, 4, 16, 64}, 4, false},
+    .time_s = DEFAULT_TIME_S,
+    .seed = 1,
+};
+
+int options_parse(int argc, char **argv, bool speak, struct options *out, char error[OPTIONS_ERROR_MAX])
+{
+	struct options options = defaults;
+	struct parse parse = {&options, error};
+	unsigned int flags = ARGP_NO_EXIT | ARGP_NO_HELP | (speak ? 0 : ARGP_NO_ERRS);
+
+	error[0] = '\0';
+	if (argp_parse(&argp, argc, argv, flags, NULL, &parse))
+		return -EINVAL;
+	*out = options;
+	return 0;
+}
+
+void options_print_help(const char *program, FILE *stream)
+{
+	char name[64];
+
+	snprintf(name, sizeof name, "%s", program);
+	argp_help(&argp, stream, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
+}
+
+void options_print_cases(FILE *stream)
+{
+	size_t count;
+	const struct fault_case *cases = cases_table(&count);
+
+	for (size_t i = 0; i < count; i++)
+		fprintf(stream, "%-15s %s\n", cases[i].name, cases[i].summary);
+}

@@ -1,0 +1,62 @@
+/*
+ * The command line of fault_latency.
+ */
+#ifndef MINORCA_BENCH_OPTIONS_H
+#define MINORCA_BENCH_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/output.h"
+
+#define OPTIONS_LIST_MAX 16
+#define OPTIONS_ERROR_MAX 256
+
+/* The deliveries that are measured, as bits of a mask and as indexes of delivery_names(). */
+enum { DELIVERY_INLINE, DELIVERY_THREAD_SPIN, DELIVERY_THREAD_BLOCK, DELIVERY_COUNT };
+
+struct option_list {
+	uint64_t values[OPTIONS_LIST_MAX];
+	size_t count;
+	bool given; /* on the command line; otherwise the default */
+};
+
+enum options_action { OPTIONS_RUN, OPTIONS_LIST, OPTIONS_HELP };
+
+struct options {
+	enum options_action action;
+	enum output_format format;
+	bool floor_only;
+	const char *commit; /* NULL: what the build says */
+
+	/* What to cross. Masks: of cases_table(), delivery_names(), access_names(). */
+	uint32_t cases, deliveries, accesses;
+	bool deliveries_given;
+	struct option_list page_sizes, threads, blocks;
+
+	uint64_t iterations;   /* samples of each case from each thread; 0: as time allows */
+	uint64_t time_s;       /* for all cases together, when iterations is 0 */
+	uint64_t region_bytes; /* for each measuring node; 0: by page size */
+	uint64_t seed;
+};
+
+/** "inline", "thread-spin", "thread-block"; NULL-terminated. Static. */
+const char *const *delivery_names(void);
+
+/**
+ * Reads the command line.
+ *
+ * @param speak  print what argp itself has to say of an option that does not exist
+ * @param error  on an error that is ours to explain, one line; else empty
+ * @return 0 or -EINVAL.
+ */
+int options_parse(int argc, char **argv, bool speak, struct options *out, char error[OPTIONS_ERROR_MAX]);
+
+/** What --help prints. */
+void options_print_help(const char *program, FILE *stream);
+
+/** What --list prints: the cases, and what each is. */
+void options_print_cases(FILE *stream);
+
+#endif

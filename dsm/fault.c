@@ -1,0 +1,250 @@
+/*
+ * The fault path, top to bottom: on_sigbus() is where inline delivery enters, fault_resolve() is what both deliveries do.
+ * It allocates nothing, takes no lock but the page's and the thread's own lane, calls no stdio and no MPI.
+ */
+#include "dsm/fault.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "dsm/fetch.h"
+#include "dsm/lane.h"
+#include "dsm/region.h"
+#include "dsm/report.h"
+#include "dsm/runtime.h"
+#include "dsm/stats.h"
+#include "kernel/uffd.h"
+
+#ifndef __x86_64__
+#error "the fault handler reads x86-64's page-fault error code; add your machine's in fault_from_context()"
+#endif
+
+static struct sigaction previous;
+
+/* --- inline delivery ----------------------------------------------------------------------------------- */
+
+/* Bits of x86's page-fault error code (Intel SDM 4.7), which the kernel leaves in the signal context. */
+#define FAULT_PRESENT 1
+#define FAULT_WRITE 2
+
+static void hand_on(int signal, siginfo_t *info, void *context);
+
+static void on_sigbus(int signal, siginfo_t *info, void *context)
+{
+	int saved_errno = errno;
+	struct dsm_region *r = info->si_code == BUS_ADRERR ? runtime_find_region(info->si_addr) : NULL;
+
+	if (!r || !r->inline_delivery) {
+		hand_on(signal, info, context);
+		errno = saved_errno;
+		return;
+	}
+	size_t page = (size_t)((unsigned char *)info->si_addr - r->app) >> r->page_shift;
+	greg_t code = ((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR];
+
+	struct lane *lane = lane_acquire();
+	int error = fault_resolve(lane, r, page, code & FAULT_WRITE, code & FAULT_PRESENT);
+	lane_release(lane);
+	if (error)
+		fault_die(r, page, error);
+	errno = saved_errno;
+}
+
+/* --- both deliveries ----------------------------------------------------------------------------------- */
+
+/* The page is not mapped: complete it, and map it. */
+static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool write)
+{
+	struct page *p = &r->table.pages[page];
+	bool writable = write || !r->detects_stores;
+	int error = 0;
+
+	stats_add(write ? &lane->stats.faults_write : &lane->stats.faults_read, 1);
+	if (home_of(&r->home, page) != runtime.node)
+		error = fetch_pages(lane, r, page, 1);
+	if (!error && writable)
+		error = page_begin_write(lane, r, page);
+	if (!error)
+		error = pages_map(r, page, 1, writable);
+	if (error)
+		return error;
+	p->state = writable ? PAGE_WRITE : PAGE_READ;
+	page_set_add(&r->cached, page);
+	return 0;
+}
+
+/* The page is mapped read-only, and this is the first store of the interval. */
+static int upgrade_page(struct lane *lane, struct dsm_region *r, size_t page)
+{
+	int error = page_begin_write(lane, r, page);
+
+	stats_add(&lane->stats.faults_upgrade, 1);
+	if (!error)
+		error = pages_protect(r, page, 1, false);
+	if (!error)
+		r->table.pages[page].state = PAGE_WRITE;
+	return error;
+}
+
+/*
+ * The page is mapped as the access needs it. Another thread of this node was faster; or the kernel took the page out of
+ * the page table on its own (reclaim), and it has to be mapped again.
+ */
+static int map_again(struct lane *lane, struct dsm_region *r, size_t page, bool present)
+{
+	bool writable = r->table.pages[page].state == PAGE_WRITE;
+
+	stats_add(&lane->stats.faults_resolved_elsewhere, 1);
+	if (!present)
+		return pages_map(r, page, 1, writable);
+	return writable ? pages_protect(r, page, 1, false) : 0;
+}
+
+int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool write, bool present)
+{
+	struct page *p = &r->table.pages[page];
+	int error;
+
+	stats_add(&lane->stats.faults, 1);
+	page_lock(p);
+	if (p->state == PAGE_UNMAPPED)
+		error = map_page(lane, r, page, write);
+	else if (p->state == PAGE_READ && write)
+		error = upgrade_page(lane, r, page);
+	else
+		error = map_again(lane, r, page, present);
+	page_unlock(p);
+	return error;
+}
+
+/* --- steps --------------------------------------------------------------------------------------------- */
+
+int page_begin_write(struct lane *lane, struct dsm_region *r, size_t page)
+{
+	/*
+	 * A page at home is its own master: publishing it needs no bytes, only to know which blocks changed. A page of one block
+	 * needs no twin for that.
+	 */
+	if (home_of(&r->home, page) != runtime.node || r->blocks_per_page > 1) {
+		struct page *p = &r->table.pages[page];
+		uint32_t slot = p->twin ? p->twin - 1 : twins_get(&r->twins);
+		if (slot == TWIN_NONE)
+			return -ENOMEM;
+		p->twin = slot + 1;
+		memcpy(twins_memory(&r->twins, slot), region_alias(r, page), region_page_bytes(r));
+		stats_add(&lane->stats.twins, 1);
+	}
+	page_set_add(&r->dirty, page);
+	return 0;
+}
+
+int pages_map(struct dsm_region *r, size_t first, size_t count, bool writable)
+{
+	size_t page_bytes = region_page_bytes(r), existed = 0;
+	uint64_t mode = writable ? 0 : UFFDIO_CONTINUE_MODE_WP;
+	int error;
+
+	if (r->inline_delivery)
+		mode |= UFFDIO_CONTINUE_MODE_DONTWAKE; /* nobody waits in the kernel */
+	error = uffd_continue_all(r->uffd, region_app(r, first), count * page_bytes, page_bytes, mode, &existed);
+	/* Pages that were mapped already: threads may wait for them, and CONTINUE has not woken those. */
+	if (!error && existed && !r->inline_delivery)
+		error = uffd_wake(r->uffd, region_app(r, first), count * page_bytes);
+	return error;
+}
+
+int pages_protect(struct dsm_region *r, size_t first, size_t count, bool protect)
+{
+	return uffd_writeprotect(r->uffd, region_app(r, first), count * region_page_bytes(r), protect);
+}
+
+/* --- what is not ours, and what cannot be mended --------------------------------------------------------- */
+
+/* As the kernel would have done without us: by the disposition that was there before. */
+static void hand_on(int signal, siginfo_t *info, void *context)
+{
+	bool sent = info->si_code <= 0; /* by kill() and the like, not raised by an access */
+
+	if (previous.sa_flags & SA_SIGINFO || (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)) {
+		sigset_t mask = ((ucontext_t *)context)->uc_sigmask, now;
+		sigorset(&mask, &mask, &previous.sa_mask);
+		if (!(previous.sa_flags & SA_NODEFER))
+			sigaddset(&mask, signal);
+		pthread_sigmask(SIG_SETMASK, &mask, &now);
+		if (previous.sa_flags & SA_SIGINFO)
+			previous.sa_sigaction(signal, info, context);
+		else
+			previous.sa_handler(signal);
+		pthread_sigmask(SIG_SETMASK, &now, NULL);
+		return;
+	}
+	if (sent && previous.sa_handler == SIG_IGN)
+		return;
+	/* Ignoring does not help against an access: the kernel kills then, and so do we. The access is tried again on
+	 * return; a signal that was sent is sent again and waits until then. */
+	struct sigaction die = {.sa_handler = SIG_DFL};
+	sigaction(signal, &die, NULL);
+	if (sent)
+		raise(signal);
+}
+
+int fault_install(void)
+{
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_RESTART};
+
+	/* No SA_ONSTACK: a fault may come while a handler of the application runs on the alternate stack. */
+	sigfillset(&action.sa_mask);
+	return sigaction(SIGBUS, &action, &previous) ? -errno : 0;
+}
+
+void fault_uninstall(void)
+{
+	struct sigaction current;
+
+	/* Leave alone what the application installed after us. */
+	if (!sigaction(SIGBUS, NULL, &current) && current.sa_sigaction == on_sigbus)
+		sigaction(SIGBUS, &previous, NULL);
+}
+
+static const char *explain(int error)
+{
+	switch (error) {
+	case -ENOSPC:
+		return "the pool of hugepages is empty; enlarge it: echo N > "
+		       "/sys/kernel/mm/hugepages/hugepages-*kB/nr_hugepages (`minorca info` shows the pools)";
+	case -ENOMEM:
+		return "out of memory";
+	case -EHOSTDOWN:
+		return "the home of the page is lost; its data cannot be had";
+	case -ETIMEDOUT:
+		return "the home of the page does not answer (MINORCA_TIMEOUT says how long to wait)";
+	default:
+		return "the kernel refused to map the page; errno is in the number above";
+	}
+}
+
+_Noreturn void fault_die(const struct dsm_region *r, size_t page, int error)
+{
+	struct report_part parts[] = {
+		REPORT_TEXT("cannot resolve the fault on page "), REPORT_NUMBER(page), REPORT_TEXT(" (home: node "),
+		REPORT_NUMBER((uint64_t)home_of(&r->home, page)), REPORT_TEXT(") of region "), REPORT_TEXT(r->name),
+		REPORT_TEXT(" at "), REPORT_HEX((uint64_t)(uintptr_t)region_app(r, page)),
+		REPORT_TEXT(", error "), REPORT_NUMBER((uint64_t)-error), REPORT_TEXT(": "),
+		REPORT_TEXT(explain(error)),
+	};
+	struct sigaction die = {.sa_handler = SIG_DFL};
+	sigset_t bus;
+
+	report_signal_safe(parts, sizeof parts / sizeof parts[0]);
+	sigaction(SIGBUS, &die, NULL);
+	sigemptyset(&bus);
+	sigaddset(&bus, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
+	raise(SIGBUS);
+	for (;;)
+		_exit(128 + SIGBUS);
+}

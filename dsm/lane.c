@@ -1,0 +1,94 @@
+/*
+ * Lanes: a fixed pool, one for each thread as long as they last.
+ */
+#include "dsm/lane.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static struct lane *lanes;
+static unsigned char *scratch;
+static unsigned count;
+static atomic_uint next_thread;
+
+/*
+ * This thread's lane number plus one; 0: none yet. The library is built with the initial-exec TLS model, so that
+ * reading this in a signal handler allocates nothing.
+ */
+static __thread unsigned mine;
+
+int lanes_create(unsigned wanted)
+{
+	size_t scratch_bytes = wanted * LANE_SCRATCH_BYTES;
+	void *memory = mmap(NULL, scratch_bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	lanes = aligned_alloc(_Alignof(struct lane), wanted * sizeof *lanes);
+	if (!lanes) {
+		munmap(memory, scratch_bytes);
+		return -ENOMEM;
+	}
+	memset(lanes, 0, wanted * sizeof *lanes);
+	scratch = memory;
+	count = wanted;
+	for (unsigned i = 0; i < wanted; i++) {
+		lanes[i].index = i;
+		lanes[i].scratch = scratch + i * LANE_SCRATCH_BYTES;
+	}
+	return 0;
+}
+
+void lanes_destroy(void)
+{
+	if (scratch)
+		munmap(scratch, count * LANE_SCRATCH_BYTES);
+	free(lanes);
+	lanes = NULL;
+	scratch = NULL;
+	count = 0;
+}
+
+unsigned lanes_count(void)
+{
+	return count;
+}
+
+struct lane *lane_at(unsigned index)
+{
+	return &lanes[index];
+}
+
+void *lanes_scratch(void)
+{
+	return scratch;
+}
+
+struct lane *lane_acquire(void)
+{
+	if (!mine)
+		mine = atomic_fetch_add_explicit(&next_thread, 1, memory_order_relaxed) + 1;
+
+	struct lane *lane = &lanes[(mine - 1) % count];
+
+	/*
+	 * Acquire pairs with the release in lane_release(): what the thread before us left in the lane (scratch, counters, the
+	 * transport's queues) is seen here. Uncontended unless there are more threads than lanes.
+	 */
+	for (unsigned spins = 0; atomic_exchange_explicit(&lane->held, 1, memory_order_acquire); spins++) {
+		if (spins > 100)
+			sched_yield();
+		else
+			__builtin_ia32_pause();
+	}
+	return lane;
+}
+
+void lane_release(struct lane *lane)
+{
+	atomic_store_explicit(&lane->held, 0, memory_order_release); /* pairs with lane_acquire() */
+}

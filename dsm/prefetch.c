@@ -1,0 +1,140 @@
+/*
+ * dsm_prefetch() and dsm_invalidate(): the application's hints.
+ */
+#include <errno.h>
+#include <signal.h>
+
+#include <minorca.h>
+
+#include "dsm/fault.h"
+#include "dsm/fetch.h"
+#include "dsm/lane.h"
+#include "dsm/region.h"
+#include "dsm/release.h"
+#include "dsm/runtime.h"
+#include "dsm/stats.h"
+
+/* Pages whose locks are held at once. */
+#define RUN_PAGES_MAX ((size_t)512)
+
+struct range {
+	struct dsm_region *region;
+	size_t first, end;
+};
+
+static int find_range(const void *address, size_t bytes, struct range *out)
+{
+	struct dsm_region *r = runtime.started ? runtime_find_region(address) : NULL;
+
+	if (!r)
+		return -EFAULT;
+	size_t offset = (size_t)((const unsigned char *)address - r->app);
+	if (bytes > r->bytes - offset)
+		return -EFAULT;
+	out->region = r;
+	out->first = offset >> r->page_shift;
+	out->end = (offset + bytes + region_page_bytes(r) - 1) >> r->page_shift;
+	return 0;
+}
+
+/* How many pages from @first on are in the state that page @first is in. */
+static size_t same_state(const struct dsm_region *r, size_t first, size_t end)
+{
+	size_t count = 1;
+
+	while (first + count < end && r->table.pages[first + count].state == r->table.pages[first].state)
+		count++;
+	return count;
+}
+
+static int begin_writes(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < count && !error; i++)
+		error = page_begin_write(lane, r, first + i);
+	return error;
+}
+
+/* Brings in pages that are locked, have one home, and are all in one state. */
+static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_t count, bool for_write)
+{
+	enum page_state state = r->table.pages[first].state;
+	bool writable = for_write || !r->detects_stores;
+	int error = 0;
+
+	if (state == PAGE_WRITE || (state == PAGE_READ && !writable))
+		return 0;
+	if (state == PAGE_UNMAPPED && home_of(&r->home, first) != runtime.node)
+		error = fetch_pages(lane, r, first, count);
+	if (!error && writable)
+		error = begin_writes(lane, r, first, count);
+	if (!error)
+		error = state == PAGE_READ ? pages_protect(r, first, count, false)
+					   : pages_map(r, first, count, writable);
+	if (error)
+		return error;
+	for (size_t i = 0; i < count; i++) {
+		r->table.pages[first + i].state = writable ? PAGE_WRITE : PAGE_READ;
+		if (state == PAGE_UNMAPPED)
+			page_set_add(&r->cached, first + i);
+	}
+	if (state == PAGE_UNMAPPED)
+		stats_add(&lane->stats.pages_prefetched, count);
+	return 0;
+}
+
+static int prefetch_run(struct lane *lane, struct dsm_region *r, size_t first, size_t end, bool for_write)
+{
+	int error = 0;
+
+	for (size_t page = first; page < end; page++)
+		page_lock(&r->table.pages[page]);
+	for (size_t page = first, count; page < end && !error; page += count) {
+		count = same_state(r, page, end);
+		error = bring_in(lane, r, page, count, for_write);
+	}
+	for (size_t page = first; page < end; page++)
+		page_unlock(&r->table.pages[page]);
+	return error;
+}
+
+int dsm_prefetch(const void *address, size_t bytes, bool for_write)
+{
+	struct range range;
+	sigset_t saved;
+	int error = find_range(address, bytes, &range);
+
+	if (error || !bytes)
+		return error;
+	struct dsm_region *r = range.region;
+	size_t at_once = fetch_pages_max(r) < RUN_PAGES_MAX ? fetch_pages_max(r) : RUN_PAGES_MAX;
+
+	runtime_block_signals(&saved);
+	struct lane *lane = lane_acquire();
+	for (size_t page = range.first, end; page < range.end && !error; page = end) {
+		end = home_run_end(&r->home, page);
+		end = end < range.end ? end : range.end;
+		end = end - page < at_once ? end : page + at_once;
+		error = prefetch_run(lane, r, page, end, for_write);
+	}
+	lane_release(lane);
+	runtime_unblock_signals(&saved);
+	return error;
+}
+
+int dsm_invalidate(const void *address, size_t bytes)
+{
+	struct range range;
+	sigset_t saved;
+	int error = find_range(address, bytes, &range);
+
+	if (error || !bytes)
+		return error;
+	runtime_block_signals(&saved);
+	struct lane *lane = lane_acquire();
+	error = release_unmap(lane, range.region, range.first, range.end - range.first);
+	lane_release(lane);
+	runtime_unblock_signals(&saved);
+	return error;
+}

@@ -1,0 +1,601 @@
+/*
+ * Making and freeing regions. Collective: each stage ends with the nodes telling each other how it went, and all go on or all
+ * give up.
+ */
+#include "dsm/region.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dsm/address.h"
+#include "dsm/bootstrap.h"
+#include "dsm/delivery.h"
+#include "dsm/fault.h"
+#include "dsm/report.h"
+#include "dsm/runtime.h"
+#include "dsm/topology.h"
+#include "kernel/memory.h"
+#include "kernel/uffd.h"
+
+/* Tries at an address that all nodes have free: another thread may map something there first. */
+#define ADDRESS_TRIES 4
+/* What a node keeps free when a region is made of ordinary memory: a region is not worth the machine. */
+#define MEMORY_SLACK_BYTES (64 * MIB)
+
+/* What the nodes must agree on, and what they tell each other first. */
+struct proposal {
+	uint64_t bytes, page_bytes, chunk_bytes, address;
+	int32_t home, home_node, delivery;
+	uint32_t id;
+	struct address_space space;
+};
+
+struct keys {
+	struct segment_key data, versions;
+};
+
+/* A region that is being made. */
+struct draft {
+	struct dsm_region *region;
+	struct proposal proposal;
+	char what[96];	   /* "dsm_region_create(NAME)" */
+	char message[512]; /* what to tell the user if this node is the one that speaks */
+};
+
+/* --- checking what was asked for ------------------------------------------------------------------------ */
+
+static uint64_t round_up(uint64_t value, uint64_t unit)
+{
+	return (value + unit - 1) / unit * unit;
+}
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct draft *draft, int error, const char *format, ...)
+{
+	size_t used = (size_t)snprintf(draft->message, sizeof draft->message, "%s: ", draft->what);
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(draft->message + used, sizeof draft->message - used, format, arguments);
+	va_end(arguments);
+	return error;
+}
+
+static int propose(struct draft *draft, size_t bytes, const struct dsm_region_options *o)
+{
+	struct proposal *p = &draft->proposal;
+	uint64_t page_bytes = o->page_size_bytes ? o->page_size_bytes : runtime.settings.page_size_bytes;
+
+	if (!memory_page_size_is_known(page_bytes))
+		return refuse(draft, -EINVAL, "a page size of %" PRIu64 " bytes; regions have 4096, 2097152 or 1073741824",
+			      page_bytes);
+	if (!bytes || bytes > UINT64_MAX / 2)
+		return refuse(draft, -EINVAL, "%zu bytes", bytes);
+	p->bytes = round_up(bytes, page_bytes);
+	p->page_bytes = page_bytes;
+	p->home = (int32_t)o->home;
+	p->address = (uint64_t)(uintptr_t)o->address;
+	p->delivery = (int32_t)(o->delivery ? o->delivery : runtime.settings.delivery);
+	if (p->address % page_bytes)
+		return refuse(draft, -EINVAL, "address %p is not a multiple of the page size", o->address);
+	if (p->delivery > DSM_DELIVERY_THREAD_BLOCK || p->delivery < 0)
+		return refuse(draft, -EINVAL, "%d is not a delivery", p->delivery);
+	switch (o->home) {
+	case DSM_HOME_BLOCK:
+		return 0;
+	case DSM_HOME_CYCLIC:
+		p->chunk_bytes = o->chunk_bytes ? o->chunk_bytes : page_bytes > 2 * MIB ? page_bytes : 2 * MIB;
+		if (p->chunk_bytes % page_bytes)
+			return refuse(draft, -EINVAL, "chunks of %" PRIu64 " bytes are not whole pages", p->chunk_bytes);
+		return 0;
+	case DSM_HOME_NODE:
+		p->home_node = o->home_node;
+		if (o->home_node < 0 || o->home_node >= runtime.nodes)
+			return refuse(draft, -EINVAL, "home_node %d; the job has nodes 0 to %d", o->home_node,
+				      runtime.nodes - 1);
+		return 0;
+	default:
+		return refuse(draft, -EINVAL, "%d is not a home policy", (int)o->home);
+	}
+}
+
+static void read_address_space(struct draft *draft)
+{
+	size_t alignment = draft->proposal.page_bytes > 2 * MIB ? draft->proposal.page_bytes : 2 * MIB;
+	FILE *maps = fopen("/proc/self/maps", "re");
+
+	memset(&draft->proposal.space, 0, sizeof draft->proposal.space);
+	if (!maps)
+		return;
+	address_read_free(maps, draft->proposal.bytes, alignment, &draft->proposal.space);
+	fclose(maps);
+}
+
+static int compare_proposals(struct draft *draft, const struct proposal *all)
+{
+	const struct proposal *mine = &draft->proposal;
+
+	for (int i = 0; i < runtime.nodes; i++)
+		if (memcmp(&all[i], mine, offsetof(struct proposal, space)))
+			return refuse(draft, -EINVAL,
+				      "differs between nodes: here %" PRIu64 " bytes of %" PRIu64
+				      "-byte pages, home policy %d; on node %d %" PRIu64 " bytes of %" PRIu64
+				      "-byte pages, home policy %d",
+				      mine->bytes, mine->page_bytes, mine->home, i, all[i].bytes, all[i].page_bytes,
+				      all[i].home);
+	return 0;
+}
+
+/* --- enough memory? ------------------------------------------------------------------------------------ */
+
+/* What a file of the form "NAME: N kB" or "N" says, in bytes; @otherwise if it does not. */
+static uint64_t read_limit(const char *path, const char *name, uint64_t otherwise)
+{
+	FILE *file = fopen(path, "re");
+	char line[256];
+	uint64_t value, found = otherwise;
+
+	if (!file)
+		return otherwise;
+	while (fgets(line, sizeof line, file)) {
+		if (name && !strncmp(line, name, strlen(name)) && sscanf(line + strlen(name), "%" SCNu64, &value) == 1)
+			found = value * KIB;
+		else if (!name && sscanf(line, "%" SCNu64, &value) == 1)
+			found = value;
+	}
+	fclose(file);
+	return found;
+}
+
+static uint64_t memory_available(void)
+{
+	uint64_t available = read_limit("/proc/meminfo", "MemAvailable:", UINT64_MAX);
+	/* A container's own limit, where it is mounted as usual (cgroup v2). */
+	uint64_t limit = read_limit("/sys/fs/cgroup/memory.max", NULL, UINT64_MAX);
+	uint64_t used = read_limit("/sys/fs/cgroup/memory.current", NULL, 0);
+
+	if (limit != UINT64_MAX && limit - used < available && used <= limit)
+		available = limit - used;
+	return available;
+}
+
+/* Bytes of @map that the nodes of this machine are home of. */
+static uint64_t host_bytes(const struct home_map *map, unsigned page_shift)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < runtime.nodes; i++)
+		if (runtime.hosts[i] == runtime.hosts[runtime.node])
+			bytes += (uint64_t)home_pages(map, i) << page_shift;
+	return bytes;
+}
+
+/* Before anything is allocated: a hugepage pool that is too small is told as a whole, with what all nodes of the machine need;
+ * and ordinary memory that is too small would be told by the kernel's OOM killer. */
+static int check_capacity(struct draft *draft)
+{
+	const struct dsm_region *r = draft->region;
+	uint64_t needed = host_bytes(&r->home, r->page_shift);
+	size_t page_bytes = region_page_bytes(r);
+	struct hugepage_pool pool;
+
+	if (!r->hugetlb) {
+		uint64_t available = memory_available();
+		if (needed > available || available - needed < MEMORY_SLACK_BYTES)
+			return refuse(draft, -ENOMEM,
+				      "too large: the nodes of this machine are home of %" PRIu64
+				      " MiB and %" PRIu64 " MiB of memory are available; make the region smaller or use "
+				      "more machines",
+				      needed / MIB, available / MIB);
+		return 0;
+	}
+	int error = hugepage_pool_read(page_bytes, &pool);
+	if (error)
+		return refuse(draft, -ENODEV, "this kernel has no hugepages of %s (see `minorca info`)",
+			      memory_page_size_name(page_bytes));
+	uint64_t pages = needed / page_bytes, usable = pool.free + pool.overcommit - pool.surplus;
+	if (pages > usable)
+		return refuse(draft, -ENOSPC,
+			      "the nodes of this machine are home of %" PRIu64 " hugepages of %s, and the pool has %" PRIu64
+			      " free (of %" PRIu64 "); enlarge it, with room for pages that are fetched: echo %" PRIu64
+			      " > /sys/kernel/mm/hugepages/hugepages-%zukB/nr_hugepages",
+			      pages, memory_page_size_name(page_bytes), pool.free, pool.total,
+			      pool.total - pool.free + 2 * pages, page_bytes / KIB);
+	return 0;
+}
+
+/* --- mapping ------------------------------------------------------------------------------------------- */
+
+static int describe_collision(struct draft *draft, uint64_t address)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[256] = "something";
+
+	if (maps) {
+		address_find_user(maps, address, draft->proposal.bytes, line, sizeof line);
+		fclose(maps);
+	}
+	return refuse(draft, -EADDRINUSE,
+		      "cannot be at %#" PRIx64 ", %" PRIu64 " bytes: taken by \"%s\"; choose another address, or none (then "
+		      "the nodes agree on one)",
+		      address, draft->proposal.bytes, line);
+}
+
+/* Maps the region at @address, if it is free here. */
+static int map_at(struct draft *draft, uint64_t address)
+{
+	struct dsm_region *r = draft->region;
+	void *app;
+	int error = memory_map(r->fd, r->bytes, (void *)(uintptr_t)address, &app);
+
+	if (!error)
+		r->app = app;
+	else if (error == -EEXIST)
+		return describe_collision(draft, address);
+	else
+		return refuse(draft, error, "cannot map %zu bytes: %s; see `ulimit -v` and vm.max_map_count", r->bytes,
+			      strerror(-error));
+	return 0;
+}
+
+/*
+ * Agrees on an address and maps the region there. The address that the user asked for is tried once; otherwise each
+ * node says what it has free, all choose the same, and all try.
+ */
+static int agree_on_address(struct draft *draft, const struct proposal *first_round)
+{
+	struct proposal *all = calloc((size_t)runtime.nodes, sizeof *all);
+	struct address_space *spaces = calloc((size_t)runtime.nodes, sizeof *spaces);
+	struct dsm_region *r = draft->region;
+	size_t alignment = r->hugetlb && region_page_bytes(r) > 2 * MIB ? region_page_bytes(r) : 2 * MIB;
+	int error = all && spaces ? 0 : -ENOMEM;
+
+	if (!error)
+		memcpy(all, first_round, (size_t)runtime.nodes * sizeof *all);
+	for (int attempt = 0; !error; attempt++) {
+		uint64_t address = draft->proposal.address;
+		for (int i = 0; i < runtime.nodes; i++)
+			spaces[i] = all[i].space;
+		if (!address)
+			address = address_choose(spaces, runtime.nodes, r->bytes, alignment);
+		if (!address)
+			error = refuse(draft, -ENOMEM,
+				       "too large: no range of %zu bytes of address space is free on all nodes", r->bytes);
+		else
+			error = map_at(draft, address);
+		bool last = draft->proposal.address || attempt + 1 == ADDRESS_TRIES;
+		error = bootstrap_agree(draft->what, error, last || error != -EADDRINUSE ? draft->message : NULL);
+		if (error != -EADDRINUSE || last)
+			break;
+		if (r->app)
+			munmap(r->app, r->bytes);
+		r->app = NULL;
+		read_address_space(draft);
+		error = bootstrap_gather(draft->what, &draft->proposal, all, sizeof draft->proposal);
+	}
+	free(all);
+	free(spaces);
+	return error;
+}
+
+/* The memory file and the alias mapping, the version table, and what this node knows of its pages. */
+static int make_memory(struct draft *draft)
+{
+	struct dsm_region *r = draft->region;
+	size_t pages = r->bytes >> r->page_shift;
+	void *memory;
+	int error = check_capacity(draft);
+
+	if (error)
+		return error;
+	r->fd = memory_file_create(r->name, r->bytes, region_page_bytes(r));
+	if (r->fd < 0)
+		return refuse(draft, r->fd == -EMFILE ? -EMFILE : -ENODEV,
+			      "cannot make a memory file of pages of %s: %s; see `minorca info`",
+			      memory_page_size_name(region_page_bytes(r)), strerror(-r->fd));
+	r->versions_bytes = round_up(pages * r->blocks_per_page * sizeof(uint64_t), 4096);
+	r->versions_fd = memory_file_create("minorca-versions", r->versions_bytes, 4096);
+	if (r->versions_fd < 0)
+		return refuse(draft, r->versions_fd, "cannot make the version table: %s", strerror(-r->versions_fd));
+	error = memory_map(r->fd, r->bytes, NULL, &memory);
+	if (!error) {
+		r->alias = memory;
+		error = memory_map(r->versions_fd, r->versions_bytes, NULL, &memory);
+	}
+	if (!error) {
+		r->versions = memory;
+		error = page_table_create(&r->table, pages, r->blocks_per_page);
+	}
+	if (!error)
+		error = twins_create(&r->twins, pages, region_page_bytes(r));
+	if (!error)
+		error = page_set_create(&r->dirty, pages);
+	if (!error)
+		error = page_set_create(&r->cached, pages);
+	if (error)
+		return refuse(draft, -ENOMEM,
+			      "too large: %zu bytes of address space for it and its tables are not to be had (%s); see `ulimit "
+			      "-v`",
+			      r->bytes, strerror(-error));
+	if (runtime.settings.bind_memory)
+		topology_bind_memory(runtime.topology, r->alias, r->bytes); /* without it: slower, no more */
+	return 0;
+}
+
+/* --- userfaultfd and home pages ------------------------------------------------------------------------- */
+
+static int register_app_mapping(struct draft *draft)
+{
+	struct dsm_region *r = draft->region;
+	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+	char why[320];
+
+	r->uffd = delivery_open(r->delivery, why, sizeof why);
+	if (r->uffd < 0)
+		return refuse(draft, r->uffd, "%s", why);
+	int error = uffd_register(r->uffd, r->app, r->bytes, modes, NULL);
+	if (error)
+		return refuse(draft, error, "cannot register with userfaultfd: %s; see vm.max_map_count and `minorca info`",
+			      strerror(-error));
+	return 0;
+}
+
+/* Allocates and maps the pages that this node is home of, so that a first load from them does not fault. */
+static int map_home_pages(struct draft *draft)
+{
+	struct dsm_region *r = draft->region;
+	size_t page_bytes = region_page_bytes(r);
+	int error = 0;
+
+	for (size_t page = 0, end; page < r->home.pages && !error; page = end) {
+		end = home_run_end(&r->home, page);
+		if (home_of(&r->home, page) != runtime.node)
+			continue;
+		error = memory_allocate(r->fd, page * page_bytes, (end - page) * page_bytes);
+		if (error)
+			return refuse(draft, error == -ENOSPC ? -ENOSPC : -ENOMEM,
+				      "cannot allocate %zu home pages of %s: %s; another program took them meanwhile?",
+				      end - page, memory_page_size_name(page_bytes), strerror(-error));
+		for (size_t i = page; i < end; i++)
+			r->table.pages[i].flags |= PAGE_IN_FILE;
+		if (!r->detects_stores)
+			continue; /* each is mapped, writable, when it is touched */
+		error = pages_map(r, page, end - page, false);
+		if (error)
+			return refuse(draft, error, "cannot map home pages: %s", strerror(-error));
+		for (size_t i = page; i < end; i++)
+			r->table.pages[i].state = PAGE_READ;
+	}
+	return error;
+}
+
+/* --- peers --------------------------------------------------------------------------------------------- */
+
+static int expose(struct draft *draft, struct keys *keys)
+{
+	struct dsm_region *r = draft->region;
+	struct segment_memory data = {r->fd, r->alias, r->bytes, region_page_bytes(r), false};
+	struct segment_memory versions = {r->versions_fd, r->versions, r->versions_bytes, 4096, true};
+	int error = runtime.ops->expose(runtime.transport, SEGMENT_DATA(r->id), &data, &keys->data);
+
+	if (!error)
+		error = runtime.ops->expose(runtime.transport, SEGMENT_VERSIONS(r->id), &versions, &keys->versions);
+	draft->message[0] = 0; /* the transport has said it */
+	return error;
+}
+
+static int attach_peers(struct draft *draft, const struct keys *mine)
+{
+	struct dsm_region *r = draft->region;
+	struct keys *all = calloc((size_t)runtime.nodes, sizeof *all);
+	int error = all ? bootstrap_gather(draft->what, mine, all, sizeof *mine) : -ENOMEM;
+
+	for (int peer = 0; peer < runtime.nodes && !error; peer++) {
+		error = runtime.ops->attach(runtime.transport, SEGMENT_DATA(r->id), peer, &all[peer].data);
+		if (!error)
+			error = runtime.ops->attach(runtime.transport, SEGMENT_VERSIONS(r->id), peer,
+						    &all[peer].versions);
+	}
+	free(all);
+	return bootstrap_agree(draft->what, error, NULL);
+}
+
+/* --- making and freeing --------------------------------------------------------------------------------- */
+
+/* Takes apart what there is of a region. */
+static void release(struct dsm_region *r)
+{
+	runtime.ops->detach(runtime.transport, SEGMENT_DATA(r->id));
+	runtime.ops->detach(runtime.transport, SEGMENT_VERSIONS(r->id));
+	if (r->app)
+		munmap(r->app, r->bytes);
+	if (r->alias)
+		munmap(r->alias, r->bytes);
+	if (r->versions)
+		munmap(r->versions, r->versions_bytes);
+	page_set_destroy(&r->cached);
+	page_set_destroy(&r->dirty);
+	twins_destroy(&r->twins);
+	page_table_destroy(&r->table);
+	if (r->versions_fd >= 0)
+		close(r->versions_fd);
+	if (r->fd >= 0)
+		close(r->fd);
+	free(r);
+}
+
+void regions_release_all(void)
+{
+	for (unsigned id = 0; id < REGIONS_MAX; id++) {
+		struct dsm_region *r = atomic_exchange(&runtime.regions[id], NULL);
+		if (r)
+			release(r);
+	}
+}
+
+/* The lowest free number; the same on every node, since all make and free regions in the same order. */
+static int find_free_id(struct draft *draft)
+{
+	for (unsigned id = 0; id < REGIONS_MAX; id++)
+		if (!atomic_load(&runtime.regions[id])) {
+			draft->proposal.id = id;
+			return 0;
+		}
+	return refuse(draft, -EMFILE, "there are %d regions already", REGIONS_MAX);
+}
+
+static struct home_map make_home_map(const struct proposal *p)
+{
+	size_t pages = p->bytes / p->page_bytes;
+	struct home_map map = {.policy = (enum dsm_home_policy)p->home,
+			       .nodes = runtime.nodes,
+			       .home_node = p->home_node,
+			       .pages = pages,
+			       .chunk_pages = pages};
+
+	if (map.policy == DSM_HOME_BLOCK)
+		map.chunk_pages = (pages + (size_t)runtime.nodes - 1) / (size_t)runtime.nodes;
+	else if (map.policy == DSM_HOME_CYCLIC)
+		map.chunk_pages = p->chunk_bytes / p->page_bytes;
+	return map;
+}
+
+static void fill_region(struct draft *draft, const char *name)
+{
+	const struct proposal *p = &draft->proposal;
+	struct dsm_region *r = draft->region;
+	size_t block_bytes = p->page_bytes / BLOCKS_PER_PAGE_MAX;
+
+	block_bytes = block_bytes < BLOCK_BYTES_MIN ? BLOCK_BYTES_MIN : block_bytes;
+	r->bytes = p->bytes;
+	r->page_shift = (unsigned)__builtin_ctzll(p->page_bytes);
+	r->block_shift = (unsigned)__builtin_ctzll(block_bytes);
+	r->blocks_per_page = (unsigned)(p->page_bytes / block_bytes);
+	r->id = p->id;
+	r->delivery = (enum dsm_delivery)p->delivery;
+	r->inline_delivery = r->delivery == DSM_DELIVERY_INLINE;
+	r->hugetlb = p->page_bytes > 4096;
+	r->detects_stores = runtime.kernel[KERNEL_UFFD_CONTINUE_WP].available;
+	r->home = make_home_map(p);
+	snprintf(r->name, sizeof r->name, "%s", name);
+}
+
+/* Stage 1: the nodes want the same. */
+static int agree_on_proposal(struct draft *draft, int status, struct proposal *all)
+{
+	if (!status)
+		read_address_space(draft);
+	status = bootstrap_agree(draft->what, status, draft->message);
+	if (!status)
+		status = bootstrap_gather(draft->what, &draft->proposal, all, sizeof draft->proposal);
+	if (status)
+		return status;
+	return bootstrap_agree(draft->what, compare_proposals(draft, all), draft->message);
+}
+
+/* Stages 2 to 4: memory, address, kernel and peers. */
+static int build(struct draft *draft, const struct proposal *all)
+{
+	struct keys keys;
+	int error = bootstrap_agree(draft->what, make_memory(draft), draft->message);
+
+	if (!error)
+		error = agree_on_address(draft, all);
+	if (error)
+		return error;
+	error = register_app_mapping(draft);
+	if (!error)
+		error = map_home_pages(draft);
+	error = bootstrap_agree(draft->what, error, draft->message);
+	if (error)
+		return error;
+	error = bootstrap_agree(draft->what, expose(draft, &keys), NULL);
+	return error ? error : attach_peers(draft, &keys);
+}
+
+int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_options *options, dsm_region **region)
+{
+	static const struct dsm_region_options defaults;
+	struct draft draft = {0};
+	int saved_errno = errno;
+
+	if (!runtime.started)
+		return -EINVAL;
+	if (!name || strlen(name) >= REGION_NAME_BYTES)
+		name = name ? "(name too long)" : "region";
+	snprintf(draft.what, sizeof draft.what, "dsm_region_create(%s)", name);
+
+	struct proposal *all = calloc((size_t)runtime.nodes, sizeof *all);
+	draft.region = calloc(1, sizeof *draft.region);
+	int error = all && draft.region ? propose(&draft, bytes, options ? options : &defaults) : -ENOMEM;
+	if (!error)
+		error = find_free_id(&draft);
+	error = agree_on_proposal(&draft, error, all);
+	if (error) {
+		free(draft.region);
+	} else {
+		draft.region->fd = draft.region->versions_fd = -1;
+		fill_region(&draft, name);
+		error = build(&draft, all);
+		if (error)
+			release(draft.region);
+	}
+	free(all);
+	if (!error) {
+		/* Release: a fault finds the region complete. The address of the region is known only from here on. */
+		atomic_store_explicit(&runtime.regions[draft.region->id], draft.region, memory_order_release);
+		*region = draft.region;
+	}
+	errno = saved_errno;
+	return error;
+}
+
+int dsm_region_destroy(dsm_region *r)
+{
+	char what[96];
+	int saved_errno = errno;
+
+	if (!runtime.started || !r)
+		return -EINVAL;
+	bool known = false;
+	for (unsigned id = 0; id < REGIONS_MAX; id++)
+		known |= atomic_load(&runtime.regions[id]) == r;
+	if (!known)
+		return -EINVAL;
+	snprintf(what, sizeof what, "dsm_region_destroy(%s)", r->name);
+	/* Nobody's pages may go while a peer still reads them. */
+	int error = bootstrap_agree(what, 0, NULL);
+	atomic_store(&runtime.regions[r->id], NULL);
+	release(r);
+	errno = saved_errno;
+	return error;
+}
+
+void *dsm_region_base(const dsm_region *r)
+{
+	return r->app;
+}
+
+size_t dsm_region_bytes(const dsm_region *r)
+{
+	return r->bytes;
+}
+
+size_t dsm_region_page_bytes(const dsm_region *r)
+{
+	return region_page_bytes(r);
+}
+
+int dsm_home(const void *address)
+{
+	const struct dsm_region *r = runtime.started ? runtime_find_region(address) : NULL;
+
+	if (!r)
+		return -EFAULT;
+	return home_of(&r->home, (size_t)((const unsigned char *)address - r->app) >> r->page_shift);
+}

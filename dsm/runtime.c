@@ -1,0 +1,398 @@
+/*
+ * dsm_init() and dsm_finalize(): builds the runtime up in layers, and takes it down in the reverse order.
+ */
+#include "dsm/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dsm/barrier.h"
+#include "dsm/bootstrap.h"
+#include "dsm/build_id.h"
+#include "dsm/delivery.h"
+#include "dsm/fault.h"
+#include "dsm/lane.h"
+#include "dsm/region.h"
+#include "dsm/report.h"
+#include "dsm/topology.h"
+
+#define SETTING_TEXT_BYTES 64
+#define SETTINGS_MAX 32
+
+struct runtime runtime;
+
+/* What nodes tell each other at the start. */
+struct card {
+	char build[72];
+	uint64_t host;
+	uint32_t bytes; /* size of this struct: the first thing that a different build has different */
+	char settings[SETTINGS_MAX][SETTING_TEXT_BYTES];
+};
+
+const char *dsm_version(void)
+{
+	return MINORCA_VERSION;
+}
+
+int dsm_node(void)
+{
+	return runtime.started ? runtime.node : -EINVAL;
+}
+
+int dsm_nodes(void)
+{
+	return runtime.started ? runtime.nodes : -EINVAL;
+}
+
+struct dsm_region *runtime_find_region(const void *address)
+{
+	for (unsigned id = 0; id < REGIONS_MAX; id++) {
+		struct dsm_region *r = atomic_load_explicit(&runtime.regions[id], memory_order_acquire);
+		if (r && (size_t)((const unsigned char *)address - r->app) < r->bytes)
+			return r;
+	}
+	return NULL;
+}
+
+bool runtime_speaks_for_host(void)
+{
+	for (int i = 0; i < runtime.node; i++)
+		if (runtime.hosts[i] == runtime.hosts[runtime.node])
+			return false;
+	return true;
+}
+
+void runtime_block_signals(void *saved)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, saved);
+}
+
+void runtime_unblock_signals(const void *saved)
+{
+	pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+/* --- who we are ---------------------------------------------------------------------------------------- */
+
+static uint64_t hash(uint64_t h, const char *text)
+{
+	for (; *text; text++) /* FNV-1a */
+		h = (h ^ (unsigned char)*text) * 0x100000001b3;
+	return h;
+}
+
+/*
+ * Equal for processes that can open each other's memory: one kernel, one PID namespace, one user.
+ */
+static uint64_t host_identity(void)
+{
+	char text[128] = "";
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (read(fd, text, sizeof text - 1) < 0)
+			text[0] = 0;
+		close(fd);
+	}
+	uint64_t h = hash(0xcbf29ce484222325, text);
+	if (readlink("/proc/self/ns/pid", text, sizeof text - 1) > 0)
+		h = hash(h, text);
+	snprintf(text, sizeof text, "%u", (unsigned)geteuid());
+	return hash(h, text);
+}
+
+static void fill_card(struct card *card)
+{
+	size_t count;
+	const struct setting *table = settings_table(&count);
+
+	memset(card, 0, sizeof *card);
+	snprintf(card->build, sizeof card->build, "%s %s", MINORCA_VERSION, MINORCA_BUILD_ID);
+	card->host = host_identity();
+	card->bytes = sizeof *card;
+	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
+		if (table[i].same_on_all_nodes)
+			setting_format(&table[i], &runtime.settings, card->settings[i], SETTING_TEXT_BYTES);
+}
+
+/* Compares with node 0's card. */
+static int compare_cards(const struct card *mine, const struct card *first, char *message, size_t bytes)
+{
+	size_t count;
+	const struct setting *table = settings_table(&count);
+
+	if (strcmp(mine->build, first->build)) {
+		snprintf(message, bytes,
+			 "this node runs build %s of libminorca, node 0 runs %s; install the same build on all nodes",
+			 mine->build, first->build);
+		return -EPROTO;
+	}
+	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
+		if (strcmp(mine->settings[i], first->settings[i])) {
+			snprintf(message, bytes,
+				 "%s is %s on this node and %s on node 0; set it alike on all nodes (mpirun -x %s)",
+				 table[i].name, mine->settings[i], first->settings[i], table[i].name);
+			return -EPROTO;
+		}
+	return 0;
+}
+
+static int exchange_cards(void)
+{
+	struct card mine, *all = calloc((size_t)runtime.nodes, sizeof *all);
+	char message[512];
+
+	runtime.hosts = calloc((size_t)runtime.nodes, sizeof *runtime.hosts);
+	int error = all && runtime.hosts ? 0 : -ENOMEM;
+	fill_card(&mine);
+	if (!error)
+		error = bootstrap_gather("dsm_init()", &mine, all, sizeof mine);
+	if (!error) {
+		for (int i = 0; i < runtime.nodes; i++)
+			runtime.hosts[i] = all[i].host;
+		error = compare_cards(&mine, &all[0], message, sizeof message);
+		error = bootstrap_agree("dsm_init()", error, message);
+	}
+	free(all);
+	return error;
+}
+
+/* --- what the kernel can do ----------------------------------------------------------------------------- */
+
+static int check_kernel(char *message, size_t bytes)
+{
+	kernel_probe(runtime.kernel);
+	for (unsigned i = 0; i < KERNEL_FEATURE_COUNT; i++) {
+		const struct kernel_feature_status *f = &runtime.kernel[i];
+		if (!f->required || f->available)
+			continue;
+		snprintf(message, bytes, "this kernel or user lacks %s (Linux %s), needed for %s: %s; %s", f->name, f->since,
+			 f->purpose, f->error ? strerror(-f->error) : "the kernel does not have it", f->remedy);
+		return f->error == -EPERM || f->error == -EACCES ? -EPERM : -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static void tell_what_is_lost(void)
+{
+	if (!runtime.kernel[KERNEL_UFFD_CONTINUE_WP].available && runtime_speaks_for_host())
+		report("this kernel cannot map a page write-protected (UFFDIO_CONTINUE_MODE_WP, Linux 6.4): every page that is "
+		       "touched counts as written and costs a twin");
+}
+
+/* --- transport ----------------------------------------------------------------------------------------- */
+
+static const struct transport_ops *choose_transport(char *message, size_t bytes)
+{
+	int stranger = -1;
+
+	for (int i = 0; i < runtime.nodes && stranger < 0; i++)
+		if (runtime.hosts[i] != runtime.hosts[runtime.node])
+			stranger = i;
+	if (runtime.settings.transport == TRANSPORT_VERBS)
+		return &transport_verbs;
+	if (stranger < 0)
+		return &transport_shm;
+	if (runtime.settings.transport == TRANSPORT_AUTO)
+		return &transport_verbs;
+	snprintf(message, bytes,
+		 "MINORCA_TRANSPORT=shm, but node %d is on another machine (or in another PID namespace, or another user); use "
+		 "verbs or auto",
+		 stranger);
+	return NULL;
+}
+
+/* Makes every peer reachable, and us. */
+static int connect_peers(const struct transport_address *own)
+{
+	size_t each = runtime.ops->connection_bytes(runtime.transport), nodes = (size_t)runtime.nodes;
+	size_t box_bytes = sizeof *own + each * nodes;
+	unsigned char *mine = calloc(1, box_bytes), *all = calloc(nodes, box_bytes);
+	int error = mine && all ? 0 : -ENOMEM;
+
+	if (!error)
+		memcpy(mine, own, sizeof *own);
+	for (size_t peer = 0; peer < nodes && !error && each; peer++)
+		error = runtime.ops->connection_fill(runtime.transport, (int)peer, mine + sizeof *own + peer * each);
+	error = bootstrap_agree("dsm_init()", error, NULL);
+	if (!error)
+		error = bootstrap_gather("dsm_init()", mine, all, box_bytes);
+	for (size_t peer = 0; peer < nodes && !error; peer++) {
+		const unsigned char *box = all + peer * box_bytes;
+		error = runtime.ops->connect(runtime.transport, (int)peer, (const struct transport_address *)box,
+					     box + sizeof *own + (size_t)runtime.node * each);
+	}
+	error = bootstrap_agree("dsm_init()", error, NULL);
+	free(mine);
+	free(all);
+	return error;
+}
+
+static int open_transport(void)
+{
+	char message[256];
+	struct transport_address own = {0};
+	struct transport_config config = {
+		.node = runtime.node,
+		.nodes = runtime.nodes,
+		.lanes = lanes_count(),
+		.scratch_bytes = LANE_SCRATCH_BYTES,
+		.scratch = lanes_scratch(),
+		.timeout_ns = runtime.settings.timeout_ns,
+		.device = runtime.settings.verbs_device[0] ? runtime.settings.verbs_device : NULL,
+		.port = (int)runtime.settings.verbs_port,
+		.gid_index = (int)runtime.settings.verbs_gid,
+	};
+
+	runtime.ops = choose_transport(message, sizeof message);
+	int error = bootstrap_agree("dsm_init()", runtime.ops ? 0 : -ENODEV, message);
+	if (error)
+		return error;
+	error = runtime.ops->open(&config, &runtime.transport, &own);
+	if (error)
+		runtime.transport = NULL;
+	error = bootstrap_agree("dsm_init()", error, NULL);
+	return error ? error : connect_peers(&own);
+}
+
+/* The words through which nodes wait for each other. */
+static int open_control(void)
+{
+	struct segment_key mine, *all = calloc((size_t)runtime.nodes, sizeof *all);
+	int error = all ? barrier_create() : -ENOMEM;
+
+	if (!error) {
+		struct segment_memory memory = {barrier_file(), barrier_memory(), barrier_bytes(), 4096, true};
+		error = runtime.ops->expose(runtime.transport, SEGMENT_CONTROL, &memory, &mine);
+	}
+	error = bootstrap_agree("dsm_init()", error, error ? "cannot make the control segment: out of memory" : NULL);
+	if (!error)
+		error = bootstrap_gather("dsm_init()", &mine, all, sizeof mine);
+	for (int peer = 0; peer < runtime.nodes && !error; peer++)
+		error = runtime.ops->attach(runtime.transport, SEGMENT_CONTROL, peer, &all[peer]);
+	free(all);
+	return bootstrap_agree("dsm_init()", error, NULL);
+}
+
+/* --- up and down --------------------------------------------------------------------------------------- */
+
+/* What this node needs before it can talk of itself: nothing here waits for others. */
+static int prepare_node(char *message, size_t bytes)
+{
+	int error = check_kernel(message, bytes);
+
+	if (error)
+		return error;
+	error = topology_create(&runtime.topology);
+	if (!error)
+		error = lanes_create((unsigned)runtime.settings.lanes);
+	if (error)
+		snprintf(message, bytes, "cannot read the machine's topology or make %" PRIu64 " lanes: %s",
+			 runtime.settings.lanes, strerror(-error));
+	return error;
+}
+
+static void tear_down(void)
+{
+	regions_release_all();
+	delivery_close_all();
+	if (runtime.transport)
+		runtime.ops->close(runtime.transport);
+	barrier_destroy();
+	lanes_destroy();
+	if (runtime.topology)
+		topology_destroy(runtime.topology);
+	free(runtime.hosts);
+	memset(&runtime, 0, sizeof runtime);
+}
+
+static int start(char *parse_error, int parsed)
+{
+	char message[1024];
+	int error = bootstrap_agree("dsm_init()", parsed, parse_error);
+
+	if (error)
+		return error;
+	error = bootstrap_agree("dsm_init()", prepare_node(message, sizeof message), message);
+	if (!error)
+		error = exchange_cards();
+	if (!error)
+		error = open_transport();
+	if (!error)
+		error = open_control();
+	if (error)
+		return error;
+	tell_what_is_lost();
+	/* Last: MPI and UCX install handlers of their own when they start; ours comes after them. */
+	return bootstrap_agree("dsm_init()", fault_install(), "cannot install a handler for SIGBUS");
+}
+
+int dsm_init(int *argc, char ***argv)
+{
+	char parse_error[512];
+	struct settings settings;
+	int saved_errno = errno;
+
+	if (runtime.started)
+		return -EALREADY;
+	/* Before MPI, which may change the environment; told after, when there is somebody to agree with. */
+	int parsed = settings_parse(environ, &settings, parse_error, sizeof parse_error);
+	uint64_t timeout_ns = parsed ? 10000000000u : settings.timeout_ns;
+	int error = bootstrap_open(argc, argv, timeout_ns, &runtime.node, &runtime.nodes, &runtime.owns_mpi);
+	if (!error) {
+		if (!parsed)
+			runtime.settings = settings;
+		error = start(parse_error, parsed);
+	}
+	if (error) {
+		bool owns_mpi = runtime.owns_mpi;
+		tear_down();
+		bootstrap_close(owns_mpi, error != -ETIMEDOUT);
+	} else {
+		runtime.started = true;
+	}
+	errno = saved_errno;
+	return error;
+}
+
+static void print_statistics(void)
+{
+	struct dsm_stats s;
+
+	dsm_stats(&s);
+	report("faults %" PRIu64 " (read %" PRIu64 ", write %" PRIu64 ", upgrade %" PRIu64 "), pages current %" PRIu64
+	       ", partial %" PRIu64 ", full %" PRIu64 ", zero %" PRIu64 ", fetched %" PRIu64 " bytes, published %" PRIu64
+	       " bytes in %" PRIu64 " pages, invalidated %" PRIu64 " pages, %" PRIu64 " barriers, waited %.3f s in them",
+	       s.faults, s.faults_read, s.faults_write, s.faults_upgrade, s.pages_current, s.pages_partial, s.pages_full,
+	       s.pages_zero, s.bytes_fetched, s.bytes_published, s.pages_published, s.pages_invalidated, s.barriers,
+	       (double)s.barrier_wait_ns / 1e9);
+}
+
+int dsm_finalize(void)
+{
+	int saved_errno = errno;
+
+	if (!runtime.started)
+		return -EINVAL;
+	/* Peers may still be reading our memory. */
+	int error = bootstrap_agree("dsm_finalize()", 0, NULL);
+	if (runtime.settings.print_stats)
+		print_statistics();
+	fault_uninstall();
+	bool owns_mpi = runtime.owns_mpi;
+	tear_down();
+	bootstrap_close(owns_mpi, !error);
+	errno = saved_errno;
+	return error;
+}

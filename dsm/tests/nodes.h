@@ -1,0 +1,55 @@
+/*
+ * A small harness for tests that run on several nodes.
+ *
+ * Every node runs every case. A check that fails is printed by the node that saw it and counted; after each case the
+ * nodes add up their failures, and node 0 prints one TAP line. A case never leaves early on one node only: the others would wait
+ * in a barrier for it.
+ */
+#ifndef MINORCA_DSM_TESTS_NODES_H
+#define MINORCA_DSM_TESTS_NODES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <minorca.h>
+
+/** Starts the runtime; exits with a message if it does not. Call first. */
+void nodes_begin(int *argc, char ***argv);
+
+/** Prints the plan, ends the runtime, and returns main()'s exit status. */
+int nodes_end(void);
+
+/** Begins a case with this name; ends the one before. */
+__attribute__((format(printf, 1, 2))) void nodes_case(const char *format, ...);
+
+/** The case cannot run here, and why. Every node must say so. */
+void nodes_skip(const char *reason);
+
+/** Counts a failure and says where, if @condition is false. Goes on. */
+#define CHECK(condition) nodes_check((condition), #condition, __FILE__, __LINE__, NULL)
+/** The same for equal numbers, and prints both. */
+#define CHECK_EQUAL(actual, expected)                                                                                 \
+	nodes_check_equal((uint64_t)(actual), (uint64_t)(expected), #actual, #expected, __FILE__, __LINE__)
+
+bool nodes_check(bool ok, const char *text, const char *file, int line, const char *detail);
+bool nodes_check_equal(uint64_t actual, uint64_t expected, const char *actual_text, const char *expected_text,
+		       const char *file, int line);
+
+/* The memory that regions are tried on. */
+extern const size_t nodes_page_sizes[];
+extern const size_t nodes_page_size_count;
+
+/** True if the machine can hold a region of @pages pages @copies times; otherwise skips the case. The same answer on all nodes. */
+bool nodes_have_pages(size_t page_bytes, size_t pages, unsigned copies);
+
+/** "4 KiB" ... */
+const char *nodes_page_name(size_t page_bytes);
+const char *nodes_delivery_name(enum dsm_delivery delivery);
+const char *nodes_home_name(enum dsm_home_policy home);
+
+/** What the counters of this node have moved by since @before. */
+struct dsm_stats nodes_stats_since(const struct dsm_stats *before);
+struct dsm_stats nodes_stats(void);
+
+#endif

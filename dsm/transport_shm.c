@@ -1,0 +1,243 @@
+/*
+ * The shm transport: peers on this machine, whose memory files are mapped here. A read is a memcpy.
+ *
+ * A peer's file is opened through /proc/PID/fd/N: nothing has a name that could be left behind, and only this user may.
+ *
+ * Order (see transport.h). Every operation is done when post returns. Reads are posted in program order with an acquire fence after each, writes with a
+ * release fence before each, so a reader that sees a word written later sees the bytes written before it; fetch_add and
+ * compare_swap are sequentially consistent. (memcpy() of large blocks may use non-temporal stores; it ends with an sfence.)
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dsm/report.h"
+#include "dsm/transport.h"
+#include "kernel/memory.h"
+
+struct view {
+	unsigned char *base;
+	size_t bytes;
+	bool mapped_by_us;
+};
+
+struct transport {
+	struct transport_config config;
+	struct view *views; /* [segment * nodes + peer] */
+};
+
+struct shm_key {
+	int32_t pid, fd;
+	uint64_t bytes;
+};
+
+_Static_assert(sizeof(struct shm_key) <= sizeof(struct segment_key), "a key fits");
+
+static struct view *view_of(struct transport *t, int peer, unsigned segment)
+{
+	return &t->views[(size_t)segment * (size_t)t->config.nodes + (size_t)peer];
+}
+
+static int shm_open_transport(const struct transport_config *config, struct transport **out,
+			      struct transport_address *address)
+{
+	struct transport *t = calloc(1, sizeof *t);
+
+	if (!t)
+		return -ENOMEM;
+	t->config = *config;
+	t->views = calloc((size_t)config->nodes * SEGMENTS_MAX, sizeof *t->views);
+	if (!t->views) {
+		free(t);
+		return -ENOMEM;
+	}
+	memset(address, 0, sizeof *address);
+	*out = t;
+	return 0;
+}
+
+static size_t shm_connection_bytes(struct transport *t)
+{
+	(void)t;
+	return 0;
+}
+
+static int shm_connection_fill(struct transport *t, int peer, void *data)
+{
+	(void)t, (void)peer, (void)data;
+	return 0;
+}
+
+static int shm_connect(struct transport *t, int peer, const struct transport_address *address, const void *data)
+{
+	(void)t, (void)peer, (void)address, (void)data;
+	return 0;
+}
+
+static int shm_expose(struct transport *t, unsigned id, const struct segment_memory *memory,
+		      struct segment_key *out)
+{
+	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes};
+
+	memset(out, 0, sizeof *out);
+	memcpy(out, &key, sizeof key);
+	*view_of(t, t->config.node, id) = (struct view){memory->base, memory->bytes, false};
+	return 0;
+}
+
+static int map_peer(const struct shm_key *key, int peer, unsigned char **base)
+{
+	char path[64];
+	struct stat status;
+	void *memory;
+
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", key->pid, key->fd);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		int error = -errno;
+		report("cannot open the memory of node %d (%s): %s; nodes of one machine must run as one user, in one PID "
+		       "namespace",
+		       peer, path, strerror(-error));
+		return error;
+	}
+	int error = fstat(fd, &status) ? -errno : (uint64_t)status.st_size < key->bytes ? -EPROTO : 0;
+	if (!error)
+		error = memory_map(fd, key->bytes, NULL, &memory);
+	close(fd);
+	if (error)
+		report("cannot map %llu bytes of node %d: %s; see `ulimit -v` and vm.max_map_count",
+		       (unsigned long long)key->bytes, peer, strerror(-error));
+	else
+		*base = memory;
+	return error;
+}
+
+static int shm_attach(struct transport *t, unsigned id, int peer, const struct segment_key *encoded)
+{
+	struct view *view = view_of(t, peer, id);
+	struct shm_key key;
+
+	if (peer == t->config.node)
+		return 0; /* expose() has it */
+	memcpy(&key, encoded, sizeof key);
+	int error = map_peer(&key, peer, &view->base);
+	if (error)
+		return error;
+	view->bytes = key.bytes;
+	view->mapped_by_us = true;
+	return 0;
+}
+
+static void shm_detach(struct transport *t, unsigned id)
+{
+	for (int peer = 0; peer < t->config.nodes; peer++) {
+		struct view *view = view_of(t, peer, id);
+		if (view->mapped_by_us)
+			munmap(view->base, view->bytes);
+		*view = (struct view){0};
+	}
+}
+
+/* Where an operation goes, or NULL if it is not within the segment. */
+static unsigned char *target(struct transport *t, int peer, unsigned segment, uint64_t offset, size_t bytes)
+{
+	const struct view *view = view_of(t, peer, segment);
+
+	return offset <= view->bytes && bytes <= view->bytes - offset ? view->base + offset : NULL;
+}
+
+static int shm_read(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
+		    void *local, size_t bytes)
+{
+	const unsigned char *from = target(t, peer, segment, offset, bytes);
+
+	(void)lane;
+	if (!from)
+		return -EINVAL;
+	if (bytes == sizeof(uint64_t) && !(offset % sizeof(uint64_t))) /* one word: whole, never half of it */
+		*(uint64_t *)local = __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_RELAXED);
+	else
+		memcpy(local, from, bytes);
+	atomic_thread_fence(memory_order_acquire); /* pairs with the release in shm_write() and the atomics */
+	return 0;
+}
+
+static int shm_write(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
+		     const void *local, size_t bytes)
+{
+	unsigned char *to = target(t, peer, segment, offset, bytes);
+
+	(void)lane;
+	if (!to)
+		return -EINVAL;
+	atomic_thread_fence(memory_order_release); /* pairs with the acquire in shm_read(), or of who polls the word */
+	if (bytes == sizeof(uint64_t) && !(offset % sizeof(uint64_t)) && !((uintptr_t)local % sizeof(uint64_t)))
+		__atomic_store_n((uint64_t *)(void *)to, *(const uint64_t *)local, __ATOMIC_RELAXED);
+	else
+		memcpy(to, local, bytes);
+	return 0;
+}
+
+static int shm_fetch_add(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
+			 uint64_t add, uint64_t *old)
+{
+	unsigned char *word = target(t, peer, segment, offset, sizeof(uint64_t));
+
+	(void)lane;
+	if (!word || offset % sizeof(uint64_t))
+		return -EINVAL;
+	*old = __atomic_fetch_add((uint64_t *)(void *)word, add, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static int shm_compare_swap(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
+			    uint64_t expected, uint64_t desired, uint64_t *old)
+{
+	unsigned char *word = target(t, peer, segment, offset, sizeof(uint64_t));
+
+	(void)lane;
+	if (!word || offset % sizeof(uint64_t))
+		return -EINVAL;
+	__atomic_compare_exchange_n((uint64_t *)(void *)word, &expected, desired, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_SEQ_CST);
+	*old = expected; /* the value that was found, either way */
+	return 0;
+}
+
+static int shm_complete(struct transport *t, struct lane *lane)
+{
+	(void)t, (void)lane;
+	return 0;
+}
+
+static void shm_close(struct transport *t)
+{
+	for (unsigned id = 0; id < SEGMENTS_MAX; id++)
+		shm_detach(t, id);
+	free(t->views);
+	free(t);
+}
+
+const struct transport_ops transport_shm = {
+	.name = "shm",
+	.round_trip_is_free = true,
+	.open = shm_open_transport,
+	.connection_bytes = shm_connection_bytes,
+	.connection_fill = shm_connection_fill,
+	.connect = shm_connect,
+	.expose = shm_expose,
+	.attach = shm_attach,
+	.detach = shm_detach,
+	.post_read = shm_read,
+	.post_write = shm_write,
+	.post_fetch_add = shm_fetch_add,
+	.post_compare_swap = shm_compare_swap,
+	.complete = shm_complete,
+	.close = shm_close,
+};

@@ -1,0 +1,342 @@
+/*
+ * The queues of one lane. Hot path: verbs_lane_post() and verbs_lane_complete().
+ */
+#include "dsm/verbs_lane.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#include "dsm/report.h"
+#include "dsm/verbs_plan.h"
+
+/* Empty polls before the CPU is offered to others, and the clock is looked at: longer than a round trip. With
+ * more nodes than cores, who spins keeps from the CPU whom it waits for. */
+#define SPIN_POLLS 500u
+
+/* Completions taken by one poll. */
+#define POLL_ENTRIES 16
+
+/* How long a stopped queue pair may take to give its requests back. */
+#define FLUSH_NS 1000000000ull
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static inline uint64_t request_id(uint32_t peer, uint32_t sequence)
+{
+	return (uint64_t)peer << 32 | sequence;
+}
+
+static inline bool is_after(uint32_t sequence, uint32_t other)
+{
+	return (int32_t)(sequence - other) > 0;
+}
+
+void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, struct ibv_cq *completions,
+		     struct verbs_queue *queues)
+{
+	memset(lane, 0, sizeof *lane);
+	lane->common = common;
+	lane->completions = completions;
+	lane->queues = queues;
+	for (unsigned i = 0; i < VERBS_BATCH; i++) {
+		lane->requests[i].sg_list = &lane->buffers[i];
+		lane->requests[i].num_sge = 1;
+	}
+}
+
+/* --- failure ------------------------------------------------------------------------------------------- */
+
+/* Says once per peer what became of it. */
+static void report_peer(struct verbs_lane *lane, uint32_t peer, const char *what, uint32_t vendor_error)
+{
+	if (atomic_exchange_explicit(&lane->common->peers[peer].reported, true, memory_order_relaxed))
+		return;
+
+	const struct report_part parts[] = {
+	    REPORT_TEXT("RDMA to node "),
+	    REPORT_NUMBER(peer),
+	    REPORT_TEXT(" failed: "),
+	    REPORT_TEXT(what),
+	    REPORT_TEXT(" (vendor code "),
+	    REPORT_HEX(vendor_error),
+	    REPORT_TEXT("); see whether its process ended, and whether the network between the two is up"),
+	};
+
+	report_signal_safe(parts, sizeof parts / sizeof *parts);
+}
+
+static void note_error(struct verbs_lane *lane, int error)
+{
+	if (!lane->error)
+		lane->error = error;
+}
+
+/* Ends the use of a queue pair, and makes the device give its requests back. A system call, but the fabric is
+ * ill. */
+static void queue_stop(struct verbs_queue *queue)
+{
+	struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
+
+	queue->failed = true;
+	ibv_modify_qp(queue->pair, &attr, IBV_QP_STATE);
+}
+
+static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ibv_wc *completion)
+{
+	int error = verbs_status_error(completion->status);
+
+	lane->queues[peer].failed = true;
+	note_error(lane, error);
+	if (completion->status == IBV_WC_WR_FLUSH_ERR)
+		return; /* an earlier request failed, or the queue was stopped: said already */
+	if (error == -EHOSTDOWN)
+		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
+	report_peer(lane, peer, ibv_wc_status_str(completion->status), completion->vendor_err);
+}
+
+/* --- to the device ------------------------------------------------------------------------------------- */
+
+/* The device refused @refused and what follows it in the queue's chain. Never seen on a healthy device. */
+static void chain_refused(struct verbs_lane *lane, uint32_t peer, const struct ibv_send_wr *refused,
+			  int error)
+{
+	struct verbs_queue *queue = &lane->queues[peer];
+	unsigned taken = 0;
+
+	for (const struct ibv_send_wr *r = queue->first; r && r != refused; r = r->next)
+		taken++;
+	queue->posted -= queue->batched - taken;
+	lane->under_way += taken;
+	queue_stop(queue); /* what was taken asks for no completion; this makes it give one each */
+	note_error(lane, -EIO);
+	report_peer(lane, peer, "the device refused a request", (uint32_t)error);
+}
+
+/* Hands a queue's part of the batch to the device. */
+static void queue_hand_over(struct verbs_lane *lane, uint32_t peer)
+{
+	struct verbs_queue *queue = &lane->queues[peer];
+	struct ibv_send_wr *refused = queue->first;
+
+	queue->last->next = NULL;
+	queue->last->send_flags |= IBV_SEND_SIGNALED;
+	if (queue->failed) { /* since they were taken */
+		queue->posted -= queue->batched;
+		note_error(lane, -EHOSTDOWN);
+	} else {
+		/* The device sees what the CPU wrote to the buffers: the provider's write barrier pairs with
+		 * the device's reading of the request. */
+		int error = ibv_post_send(queue->pair, queue->first, &refused);
+
+		if (error)
+			chain_refused(lane, peer, refused, error);
+		else
+			lane->under_way += queue->batched;
+	}
+	queue->batched = 0;
+	queue->first = queue->last = NULL;
+}
+
+static void lane_hand_over(struct verbs_lane *lane)
+{
+	for (unsigned i = 0; i < lane->touched_count; i++)
+		queue_hand_over(lane, lane->touched[i]);
+	lane->touched_count = 0;
+	lane->batched = 0;
+	lane->batched_bytes = 0;
+}
+
+/* --- from the device ----------------------------------------------------------------------------------- */
+
+/* Queue pairs complete in order: request @sequence is done, and so are all before it. @return whether it was
+ * under way: a queue that was stopped may give back what nobody waits for any more. */
+static bool queue_retire(struct verbs_lane *lane, struct verbs_queue *queue, uint32_t sequence)
+{
+	uint32_t done = sequence - queue->retired;
+
+	if (done == 0 || done > queue->posted - queue->batched - queue->retired)
+		return false;
+	queue->retired = sequence;
+	lane->under_way -= done;
+	return true;
+}
+
+/* Takes what completed. @return how many completions; 0: none. */
+static int lane_poll(struct verbs_lane *lane)
+{
+	struct ibv_wc completions[POLL_ENTRIES];
+	/* What the device wrote to the buffers is seen after this: the provider's read barrier pairs with the
+	 * device's writing of the completion after the data. */
+	int count = ibv_poll_cq(lane->completions, POLL_ENTRIES, completions);
+
+	for (int i = 0; i < count; i++) {
+		uint32_t peer = (uint32_t)(completions[i].wr_id >> 32);
+
+		if (queue_retire(lane, &lane->queues[peer], (uint32_t)completions[i].wr_id) &&
+		    completions[i].status != IBV_WC_SUCCESS)
+			queue_failed(lane, peer, &completions[i]);
+	}
+	return count;
+}
+
+/* Nothing came for too long: stops the queue pairs that are waited for, so that nothing is written later into
+ * buffers that are used for something else by then. */
+static void lane_give_up(struct verbs_lane *lane, const char *what)
+{
+	uint64_t end_ns = now_ns() + FLUSH_NS;
+
+	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
+		struct verbs_queue *queue = &lane->queues[peer];
+
+		if (!queue->pair || queue->retired == queue->posted - queue->batched)
+			continue;
+		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
+		report_peer(lane, peer, what, 0);
+		queue_stop(queue);
+	}
+	while (lane->under_way && now_ns() < end_ns)
+		if (lane_poll(lane) <= 0)
+			sched_yield();
+	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
+		struct verbs_queue *queue = &lane->queues[peer];
+
+		queue->retired = queue->posted - queue->batched;
+	}
+	lane->under_way = 0;
+}
+
+/* Waits until at most @allowed requests are with the device. Errors go to lane->error. */
+static void lane_wait(struct verbs_lane *lane, unsigned allowed)
+{
+	unsigned empty = 0;
+	uint64_t end_ns = 0;
+
+	while (lane->under_way > allowed) {
+		int count = lane_poll(lane);
+
+		if (count > 0) {
+			empty = 0;
+			end_ns = 0;
+		} else if (count < 0) {
+			note_error(lane, -EIO);
+			lane_give_up(lane, "the completion queue is broken");
+		} else if (++empty < SPIN_POLLS) {
+			relax();
+		} else if (end_ns == 0) {
+			end_ns = now_ns() + lane->common->timeout_ns;
+		} else if (now_ns() < end_ns) {
+			sched_yield();
+		} else {
+			note_error(lane, -ETIMEDOUT);
+			lane_give_up(lane, "no answer within MINORCA_TIMEOUT");
+		}
+	}
+}
+
+/* --- operations ---------------------------------------------------------------------------------------- */
+
+/* Room in the batch for one more request, and in the window for the batch with it. */
+static void lane_make_room(struct verbs_lane *lane)
+{
+	unsigned window = lane->common->window;
+
+	if (lane->batched == VERBS_BATCH || lane->batched_bytes >= VERBS_BATCH_BYTES)
+		lane_hand_over(lane);
+	if (lane->under_way + lane->batched < window)
+		return;
+	lane_hand_over(lane);
+	lane_wait(lane, window / 2);
+}
+
+/* Notes what a later request may have to be fenced from. @return whether this one is to be fenced. */
+static bool queue_fence(struct verbs_queue *queue, enum ibv_wr_opcode opcode, bool bus_atomics)
+{
+	bool reads = is_after(queue->last_read, queue->retired);
+	bool atomics = is_after(queue->last_atomic, queue->retired);
+	bool fence = verbs_needs_fence(opcode, reads, atomics, bus_atomics);
+
+	if (fence)
+		queue->last_read = queue->last_atomic = queue->retired;
+	if (opcode == IBV_WR_RDMA_READ)
+		queue->last_read = queue->posted;
+	else if (opcode != IBV_WR_RDMA_WRITE)
+		queue->last_atomic = queue->posted;
+	return fence;
+}
+
+static void fill(struct ibv_send_wr *wr, const struct verbs_request *request, uint32_t peer,
+		 uint32_t sequence, bool fence)
+{
+	wr->wr_id = request_id(peer, sequence);
+	wr->opcode = request->opcode;
+	wr->send_flags = (fence ? IBV_SEND_FENCE : 0) | (request->is_inline ? IBV_SEND_INLINE : 0);
+	wr->sg_list->addr = (uintptr_t)request->local;
+	wr->sg_list->length = request->bytes;
+	wr->sg_list->lkey = request->local_key;
+	if (request->opcode == IBV_WR_RDMA_READ || request->opcode == IBV_WR_RDMA_WRITE) {
+		wr->wr.rdma.remote_addr = request->remote_address;
+		wr->wr.rdma.rkey = request->remote_key;
+	} else {
+		wr->wr.atomic.remote_addr = request->remote_address;
+		wr->wr.atomic.rkey = request->remote_key;
+		wr->wr.atomic.compare_add = request->add_or_expected;
+		wr->wr.atomic.swap = request->desired;
+	}
+}
+
+int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_request *request)
+{
+	struct verbs_queue *queue = &lane->queues[peer];
+
+	if (queue->failed || !queue->pair ||
+	    atomic_load_explicit(&lane->common->peers[peer].lost, memory_order_relaxed))
+		return -EHOSTDOWN;
+	lane_make_room(lane);
+	if (lane->error)
+		return lane->error;
+
+	struct ibv_send_wr *wr = &lane->requests[lane->batched++];
+
+	queue->posted++;
+	fill(wr, request, peer, queue->posted,
+	     queue_fence(queue, request->opcode, lane->common->bus_atomics));
+	lane->batched_bytes += request->bytes;
+	if (queue->batched++ == 0) {
+		lane->touched[lane->touched_count++] = peer;
+		queue->first = wr;
+	} else {
+		queue->last->next = wr;
+	}
+	queue->last = wr;
+	return 0;
+}
+
+int verbs_lane_complete(struct verbs_lane *lane)
+{
+	int error;
+
+	if (lane->batched)
+		lane_hand_over(lane);
+	if (lane->under_way)
+		lane_wait(lane, 0);
+	error = lane->error;
+	lane->error = 0;
+	return error;
+}
