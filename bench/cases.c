@@ -12,14 +12,16 @@
 
 static const struct fault_case table[] = {
     {"fetch_new", "load from a page that this node has never seen", PAGE_NEVER_SEEN, READ, false, false},
-    {"fetch_stale", "a page that is held, but out of date in all blocks", PAGE_OUT_OF_DATE, READ | WRITE, false,
+    {"fetch_stale", "a page that is held, but out of date in all blocks", PAGE_OUT_OF_DATE, READ | WRITE,
+     false, false},
+    {"fetch_blocks", "a page that is held, k of its 64 blocks out of date", PAGE_OUT_OF_DATE, READ, true,
      false},
-    {"fetch_blocks", "a page that is held, k of its 64 blocks out of date", PAGE_OUT_OF_DATE, READ, true, false},
-    {"current", "a page that is held and up to date: version check, no data", PAGE_UP_TO_DATE, READ | WRITE, false,
-     false},
+    {"current", "a page that is held and up to date: version check, no data", PAGE_UP_TO_DATE, READ | WRITE,
+     false, false},
     {"write_new", "store to a page that this node has never seen", PAGE_NEVER_SEEN, WRITE, false, false},
     {"write_upgrade", "store to a page that is mapped for reading", PAGE_READ_ONLY, WRITE, false, false},
-    {"sweep_prefetch", "one load per page in sequence, each 1 MiB (16 MiB) prefetched by one call; time per call",
+    {"sweep_prefetch",
+     "one load per page in sequence, each 1 MiB (16 MiB) prefetched by one call; time per call",
      PAGE_OUT_OF_DATE, READ, false, true},
 };
 

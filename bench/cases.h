@@ -24,9 +24,9 @@ struct fault_case {
 	const char *name;    /* the JSON field `case` */
 	const char *summary; /* one line, for --list */
 	enum page_before before;
-	uint32_t accesses;  /* mask of 1 << enum access */
-	bool some_blocks;   /* only some of the blocks are out of date; one row for each number asked for */
-	bool sweep;	    /* sequential, through dsm_prefetch(), instead of page by page */
+	uint32_t accesses; /* mask of 1 << enum access */
+	bool some_blocks;  /* only some of the blocks are out of date; one row for each number asked for */
+	bool sweep;	   /* sequential, through dsm_prefetch(), instead of page by page */
 };
 
 /** The table, in the order of the output. Static. */

@@ -57,10 +57,15 @@ void job_meet(void)
 	}
 }
 
-void job_share(void *data, size_t bytes)
+void job_share_from(int from, void *data, size_t bytes)
 {
 	job_meet();
-	MPI_Bcast(data, (int)bytes, MPI_BYTE, 0, MPI_COMM_WORLD);
+	MPI_Bcast(data, (int)bytes, MPI_BYTE, from, MPI_COMM_WORLD);
+}
+
+void job_share(void *data, size_t bytes)
+{
+	job_share_from(0, data, bytes);
 }
 
 static uint64_t reduce(uint64_t value, MPI_Op operation, MPI_Comm among)
@@ -115,7 +120,8 @@ size_t job_gather(const uint64_t *mine, size_t count, uint64_t *all)
 	job_meet();
 	MPI_Gather(&my_count, 1, MPI_INT, counts, 1, MPI_INT, 0, MPI_COMM_WORLD);
 	size_t total = lay_out(counts, nodes, counts + nodes);
-	MPI_Gatherv(mine, my_count, MPI_UINT64_T, all, counts, counts + nodes, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+	MPI_Gatherv(mine, my_count, MPI_UINT64_T, all, counts, counts + nodes, MPI_UINT64_T, 0,
+		    MPI_COMM_WORLD);
 	free(counts);
 	return total;
 }
@@ -132,6 +138,30 @@ _Noreturn void job_fail(const char *format, ...)
 	fflush(stderr);
 	MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
 	_exit(EXIT_FAILURE);
+}
+
+_Noreturn void job_give_up(void)
+{
+	int over;
+
+	MPI_Finalized(&over);
+	if (!over)
+		job_end();
+	exit(EXIT_FAILURE);
+}
+
+_Noreturn void job_refuse(const struct job *job, const char *format, ...)
+{
+	va_list arguments;
+
+	if (job->node == 0) {
+		fprintf(stderr, "%s: ", program_invocation_short_name);
+		va_start(arguments, format);
+		vfprintf(stderr, format, arguments);
+		va_end(arguments);
+		fputc('\n', stderr);
+	}
+	job_give_up();
 }
 
 int job_launcher_rank(void)

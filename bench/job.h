@@ -26,13 +26,15 @@ void job_start(int *argc, char ***argv, struct job *job);
 void job_end(void);
 
 /**
- * Waits for all nodes, asleep most of the time: MPI_Barrier() would poll, and on a machine with as many nodes as cores
- * the node that waits would slow down the one that measures. Costs up to half a millisecond more than it must.
+ * Waits for all nodes, asleep most of the time: MPI_Barrier() would poll, and on a machine with as many nodes
+ * as cores the node that waits would slow down the one that measures. Costs up to half a millisecond more
+ * than it must.
  */
 void job_meet(void);
 
-/** Gives every node what node 0 has at @data. */
+/** Gives every node what node @from (job_share(): node 0) has at @data. */
 void job_share(void *data, size_t bytes);
+void job_share_from(int from, void *data, size_t bytes);
 
 uint64_t job_sum(uint64_t value);
 uint64_t job_minimum(uint64_t value);
@@ -53,6 +55,16 @@ size_t job_gather(const uint64_t *mine, size_t count, uint64_t *all);
 
 /** Prints "PROGRAM: node N: MESSAGE" on stderr and ends the whole job with a failure. */
 __attribute__((format(printf, 1, 2))) _Noreturn void job_fail(const char *format, ...);
+
+/**
+ * For what all nodes find out alike: node 0 prints the message, all end MPI in good order and exit with a
+ * failure.
+ */
+__attribute__((format(printf, 2, 3))) _Noreturn void job_refuse(const struct job *job, const char *format,
+								...);
+
+/** The same, without a message: somebody else has said it. */
+_Noreturn void job_give_up(void);
 
 /**
  * The node number that the launcher put into the environment, before MPI is started; 0 without a launcher.

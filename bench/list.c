@@ -46,7 +46,7 @@ int list_parse_size(const char *text, uint64_t *bytes)
 		const char *name;
 		unsigned int shift;
 	} units[] = {
-	    {"", 0},	{"B", 0},   {"K", 10},	{"KB", 10},  {"KiB", 10}, {"M", 20},
+	    {"", 0},	{"B", 0},    {"K", 10}, {"KB", 10}, {"KiB", 10}, {"M", 20},
 	    {"MB", 20}, {"MiB", 20}, {"G", 30}, {"GB", 30}, {"GiB", 30},
 	};
 	char *end;
@@ -104,22 +104,24 @@ static int parse_values(const struct element_type *type, const char *text, size_
 	return 0;
 }
 
-int list_parse_sizes(const char *text, size_t capacity, uint64_t *sizes, size_t *count, char bad[LIST_ELEMENT_MAX])
+int list_parse_sizes(const char *text, size_t capacity, uint64_t *sizes, size_t *count,
+		     char bad[LIST_ELEMENT_MAX])
 {
 	static const struct element_type type = {.is_size = true};
 
 	return parse_values(&type, text, capacity, sizes, count, bad);
 }
 
-int list_parse_numbers(const char *text, uint64_t minimum, uint64_t maximum, size_t capacity, uint64_t *numbers,
-		       size_t *count, char bad[LIST_ELEMENT_MAX])
+int list_parse_numbers(const char *text, uint64_t minimum, uint64_t maximum, size_t capacity,
+		       uint64_t *numbers, size_t *count, char bad[LIST_ELEMENT_MAX])
 {
 	const struct element_type type = {.minimum = minimum, .maximum = maximum};
 
 	return parse_values(&type, text, capacity, numbers, count, bad);
 }
 
-int list_parse_words(const char *text, const char *const *words, uint32_t *selected, char bad[LIST_ELEMENT_MAX])
+int list_parse_words(const char *text, const char *const *words, uint32_t *selected,
+		     char bad[LIST_ELEMENT_MAX])
 {
 	char element[LIST_ELEMENT_MAX];
 	uint32_t all = 0;

@@ -1,8 +1,8 @@
 /*
  * Comma-separated lists on the command line: numbers, sizes, words.
  *
- * Every parser returns 0; -EINVAL: an element is not what was asked for; -E2BIG: more elements than @capacity.
- * On an error, outputs are untouched but for @bad, which holds the element that was refused.
+ * Every parser returns 0; -EINVAL: an element is not what was asked for; -E2BIG: more elements than
+ * @capacity. On an error, outputs are untouched but for @bad, which holds the element that was refused.
  */
 #ifndef MINORCA_BENCH_LIST_H
 #define MINORCA_BENCH_LIST_H
@@ -24,8 +24,8 @@ int list_parse_sizes(const char *text, size_t capacity, uint64_t *sizes, size_t 
 		     char bad[LIST_ELEMENT_MAX]);
 
 /** "1,2,4" */
-int list_parse_numbers(const char *text, uint64_t minimum, uint64_t maximum, size_t capacity, uint64_t *numbers,
-		       size_t *count, char bad[LIST_ELEMENT_MAX]);
+int list_parse_numbers(const char *text, uint64_t minimum, uint64_t maximum, size_t capacity,
+		       uint64_t *numbers, size_t *count, char bad[LIST_ELEMENT_MAX]);
 
 /**
  * Names or shell patterns ("fetch_*,current") of a set of words.
@@ -33,6 +33,7 @@ int list_parse_numbers(const char *text, uint64_t minimum, uint64_t maximum, siz
  * @param words     the set, NULL-terminated, at most 32 of them
  * @param selected  set to the mask of the words that an element matches; each element must match one
  */
-int list_parse_words(const char *text, const char *const *words, uint32_t *selected, char bad[LIST_ELEMENT_MAX]);
+int list_parse_words(const char *text, const char *const *words, uint32_t *selected,
+		     char bad[LIST_ELEMENT_MAX]);
 
 #endif

@@ -32,7 +32,8 @@ static void sizes_take_a_unit_in_any_case(void **state)
 
 static void what_is_no_size_is_refused(void **state)
 {
-	const char *const wrong[] = {"", "0", "-4K", "K", "4KX", "4 KiB", "0x10", "99999999999999999999", "17179869184G"};
+	const char *const wrong[] = {
+	    "", "0", "-4K", "K", "4KX", "4 KiB", "0x10", "99999999999999999999", "17179869184G"};
 	uint64_t bytes = 5;
 
 	(void)state;

@@ -29,6 +29,7 @@ enum {
 	KEY_SEED = 's',
 	KEY_HELP = 'h',
 	KEY_TIME = 0x100,
+	KEY_USAGE,
 	KEY_JSON,
 	KEY_CSV,
 	KEY_LIST,
@@ -39,7 +40,8 @@ enum {
 static const struct argp_option argp_options[] = {
     {NULL, 0, NULL, 0, "What is measured (LIST: words separated by commas):", 1},
     {"case", KEY_CASE, "LIST", 0, "cases, by name or shell pattern, as --list names them; default: all", 0},
-    {"page-size", KEY_PAGE_SIZE, "LIST", 0, "4KiB, 2MiB, 1GiB; default: all for which there are enough hugepages", 0},
+    {"page-size", KEY_PAGE_SIZE, "LIST", 0,
+     "4KiB, 2MiB, 1GiB; default: all for which there are enough hugepages", 0},
     {"delivery", KEY_DELIVERY, "LIST", 0, "inline, thread-spin, thread-block; default: all", 0},
     {"access", KEY_ACCESS, "LIST", 0, "read, write; default: both where a case has both", 0},
     {"threads", KEY_THREADS, "LIST", 0, "threads of each node that fault at the same time; default: 1,2", 0},
@@ -49,7 +51,8 @@ static const struct argp_option argp_options[] = {
 
     {NULL, 0, NULL, 0, "How long and how large:", 2},
     {"time", KEY_TIME, "SECONDS", 0, "for all cases together; default: 40", 0},
-    {"iterations", KEY_ITERATIONS, "N", 0, "at least N samples of each case from each thread, whatever the time", 0},
+    {"iterations", KEY_ITERATIONS, "N", 0,
+     "at least N samples of each case from each thread, whatever the time", 0},
     {"region-bytes", KEY_REGION_BYTES, "SIZE", 0,
      "memory that each measuring node faults on; default: by page size, less if hugepages are few", 0},
     {"seed", KEY_SEED, "N", 0, "of the order of pages and the choice of blocks; default: 1", 0},
@@ -60,15 +63,17 @@ static const struct argp_option argp_options[] = {
     {"commit", KEY_COMMIT, "TEXT", 0, "the version to name in the results; default: that of the build", 0},
     {"list", KEY_LIST, NULL, 0, "say what the cases are, and stop", 0},
     {"help", KEY_HELP, NULL, 0, "print this, and stop", 0},
+    {"usage", KEY_USAGE, NULL, OPTION_HIDDEN, NULL, 0}, /* argp's own messages mention it */
     {0},
 };
 
-static const char documentation[] =
-    "Measures how long a page fault on distributed shared memory takes, case by case, beside the floor: the same "
-    "kernel work and the same copy by the barest code, in the same run.\n"
-    "\n"
-    "To be started by mpirun on 2 nodes or more: node 0 is home of all pages and changes them, the others touch "
-    "them and measure.";
+static const char documentation[] = "Measures how long a page fault on distributed shared memory takes, case "
+				    "by case, beside the floor: the same "
+				    "kernel work and the same copy by the barest code, in the same run.\n"
+				    "\n"
+				    "To be started by mpirun on 2 nodes or more: node 0 is home of all pages "
+				    "and changes them, the others touch "
+				    "them and measure.";
 
 /* What the parser fills. */
 struct parse {
@@ -87,7 +92,7 @@ const char *const *delivery_names(void)
 	return names;
 }
 
-/* --- values ------------------------------------------------------------------------------------------------ */
+/* --- values -------------------------------------------------------------------------------------------- */
 
 static error_t refuse(struct parse *parse, const char *option, const char *value, const char *expected)
 {
@@ -164,7 +169,7 @@ static error_t take_format(struct parse *parse, enum output_format format)
 	return 0;
 }
 
-/* --- argp -------------------------------------------------------------------------------------------------- */
+/* --- argp ---------------------------------------------------------------------------------------------- */
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
@@ -209,6 +214,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 		o->action = OPTIONS_LIST;
 		return 0;
 	case KEY_HELP:
+	case KEY_USAGE:
 		o->action = OPTIONS_HELP;
 		return 0;
 	case ARGP_KEY_ARG:

@@ -13,8 +13,11 @@
 #define OPTIONS_LIST_MAX 16
 #define OPTIONS_ERROR_MAX 256
 
-/* The deliveries that are measured, as bits of a mask and as indexes of delivery_names(). */
-enum { DELIVERY_INLINE, DELIVERY_THREAD_SPIN, DELIVERY_THREAD_BLOCK, DELIVERY_COUNT };
+/*
+ * The deliveries that are measured, as bits of a mask and as indexes of delivery_names(), in the order of the
+ * run: the one that keeps cores busy comes last.
+ */
+enum { DELIVERY_INLINE, DELIVERY_THREAD_BLOCK, DELIVERY_THREAD_SPIN, DELIVERY_COUNT };
 
 struct option_list {
 	uint64_t values[OPTIONS_LIST_MAX];
@@ -41,7 +44,7 @@ struct options {
 	uint64_t seed;
 };
 
-/** "inline", "thread-spin", "thread-block"; NULL-terminated. Static. */
+/** "inline", "thread-block", "thread-spin"; NULL-terminated. Static. */
 const char *const *delivery_names(void);
 
 /**

@@ -96,7 +96,7 @@ static void what_is_refused_is_named_with_what_was_expected(void **state)
 	static const char *const cases[][2] = {
 	    {"--page-size=3K", "--page-size: '3K' is not a list of 4KiB, 2MiB, 1GiB"},
 	    {"--page-size=big", "--page-size: 'big' is not 4KiB, 2MiB or 1GiB"},
-	    {"--delivery=post", "--delivery: 'post' is not one of inline, thread-spin, thread-block"},
+	    {"--delivery=post", "--delivery: 'post' is not one of inline, thread-block, thread-spin"},
 	    {"--access=execute", "--access: 'execute' is not one of read, write"},
 	    {"--threads=0", "--threads: '0' is not a number from 1 to 256"},
 	    {"--blocks=65", "--blocks: '65' is not a number from 1 to 64"},

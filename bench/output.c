@@ -43,7 +43,7 @@ static const char *text(const struct column *column, const void *row)
 	return value;
 }
 
-/* --- table ----------------------------------------------------------------------------------------------- */
+/* --- table --------------------------------------------------------------------------------------------- */
 
 static void format_bytes(uint64_t bytes, char out[VALUE_MAX])
 {
@@ -106,7 +106,8 @@ static void table_row(const struct output *output, const void *row)
 	fputc('\n', output->stream);
 }
 
-static void table_begin(const struct output *output, const char *title, const struct fact *facts, size_t fact_count)
+static void table_begin(const struct output *output, const char *title, const struct fact *facts,
+			size_t fact_count)
 {
 	const char *gap = "";
 
@@ -124,7 +125,7 @@ static void table_begin(const struct output *output, const char *title, const st
 	fputc('\n', output->stream);
 }
 
-/* --- CSV --------------------------------------------------------------------------------------------------- */
+/* --- CSV ----------------------------------------------------------------------------------------------- */
 
 /* RFC 4180: a value that holds a comma, a quote or an end of line is quoted, a quote in it doubled. */
 static void csv_text(FILE *stream, const char *value)
@@ -172,7 +173,7 @@ static void csv_begin(const struct output *output)
 	fputc('\n', output->stream);
 }
 
-/* --- JSON lines --------------------------------------------------------------------------------------------- */
+/* --- JSON lines ---------------------------------------------------------------------------------------- */
 
 static json_t *json_value(const struct column *column, const void *row)
 {
@@ -196,7 +197,7 @@ static void json_row(const struct output *output, const void *row)
 	fputc('\n', output->stream);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ */
+/* ------------------------------------------------------------------------------------------------------- */
 
 void output_begin(const struct output *output, const char *title, const struct fact *facts, size_t fact_count)
 {

@@ -1,6 +1,6 @@
 /*
- * Results: a table for people, JSON lines or CSV for programs. A benchmark describes its rows once, as a table of
- * columns over a structure of its own; the writers know no benchmark.
+ * Results: a table for people, JSON lines or CSV for programs. A benchmark describes its rows once, as a
+ * table of columns over a structure of its own; the writers know no benchmark.
  */
 #ifndef MINORCA_BENCH_OUTPUT_H
 #define MINORCA_BENCH_OUTPUT_H
@@ -43,8 +43,10 @@ struct output {
 	size_t column_count;
 };
 
-/** Writes what comes before the first row: title, facts and headings; for CSV, the names; for JSON, nothing. */
-void output_begin(const struct output *output, const char *title, const struct fact *facts, size_t fact_count);
+/** Writes what comes before the first row: title, facts and headings; for CSV, the names; for JSON, nothing.
+ */
+void output_begin(const struct output *output, const char *title, const struct fact *facts,
+		  size_t fact_count);
 
 /** Writes one row and flushes it. @return 0, or -EIO if the stream has failed. */
 int output_row(const struct output *output, const void *row);

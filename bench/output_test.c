@@ -36,7 +36,8 @@ static const struct row full = {"a", 3, 2 << 20, 4217, 1.256};
 static const struct row empty = {NULL, OUTPUT_ABSENT, OUTPUT_ABSENT, OUTPUT_ABSENT, NAN};
 
 /* Writes a header (if @facts) and @rows rows, and returns all of it; to be freed. */
-static char *written(enum output_format format, const struct fact *facts, const struct row *rows, size_t row_count)
+static char *written(enum output_format format, const struct fact *facts, const struct row *rows,
+		     size_t row_count)
 {
 	char *text = NULL;
 	size_t bytes;
@@ -81,7 +82,8 @@ static void what_has_no_value_is_a_dash_in_the_table(void **state)
 
 static void times_lose_decimals_as_they_grow(void **state)
 {
-	const struct row rows[] = {{"a", 0, 1000, 99999, 1}, {"b", 0, 1024, 123456, 1}, {"c", 0, 1, 12345678, 1}};
+	const struct row rows[] = {
+	    {"a", 0, 1000, 99999, 1}, {"b", 0, 1024, 123456, 1}, {"c", 0, 1, 12345678, 1}};
 	char *text = written(OUTPUT_TABLE, NULL, rows, 3);
 
 	(void)state;
@@ -109,8 +111,9 @@ static void json_is_one_object_per_line_and_nothing_else(void **state)
 	assert_true(json_real_value(json_object_get(object, "ratio")) == 1.256);
 	json_decref(object);
 
-	assert_string_equal(second, "{\"name\": null, \"count\": null, \"size_bytes\": null, \"time_ns\": null, "
-				    "\"ratio\": null}\n");
+	assert_string_equal(second,
+			    "{\"name\": null, \"count\": null, \"size_bytes\": null, \"time_ns\": null, "
+			    "\"ratio\": null}\n");
 	free(text);
 }
 

@@ -1,9 +1,9 @@
 /*
  * What the home writes into pages, and where: computed, so that every node knows without asking.
  *
- * The home writes one word at the start of each block that it changes. A measuring node loads the word of one such
- * block, or stores to the word behind it, so that the two never write the same byte. Which blocks change is scattered over
- * the page and differs from page to page and from round to round.
+ * The home writes one word at the start of each block that it changes. A measuring node loads the word of one
+ * such block, or stores to the word behind it, so that the two never write the same byte. Which blocks change
+ * is scattered over the page and differs from page to page and from round to round.
  */
 #ifndef MINORCA_BENCH_PATTERN_H
 #define MINORCA_BENCH_PATTERN_H
@@ -44,7 +44,8 @@ static inline unsigned int pattern_block(const struct pattern *p, size_t page, u
 	return (first + index * stride) & (p->blocks - 1);
 }
 
-/** Where in @page a measuring node loads: the word of its first changed block. It stores to the word behind. */
+/** Where in @page a measuring node loads: the word of its first changed block. It stores to the word behind.
+ */
 static inline size_t pattern_offset(const struct pattern *p, size_t page)
 {
 	return pattern_block(p, page, 0) * (p->page_bytes / p->blocks);

@@ -17,7 +17,8 @@
 
 static struct pattern pattern_with(unsigned int changed)
 {
-	return (struct pattern){.page_bytes = PAGE_BYTES, .blocks = 64, .changed = changed, .seed = 3, .generation = 1};
+	return (struct pattern){
+	    .page_bytes = PAGE_BYTES, .blocks = 64, .changed = changed, .seed = 3, .generation = 1};
 }
 
 static void changed_blocks_are_distinct(void **state)

@@ -20,7 +20,8 @@ void percentile_sort(uint64_t *samples, size_t count)
 
 uint64_t percentile(const uint64_t *sorted, size_t count, double percent)
 {
-	/* 99.9 has no exact binary form: without the slack the rank of p99.9 among 1000 would come out one high. */
+	/* 99.9 has no exact binary form: without the slack the rank of p99.9 among 1000 would come out one
+	 * high. */
 	double rank = ceil(percent / 100.0 * (double)count - 1e-9);
 	size_t index = rank < 1.0 ? 0 : (size_t)rank - 1;
 

@@ -8,7 +8,8 @@
 
 #include "kernel/memory.h"
 
-/* What a measuring node faults on when nothing is said: enough for many samples per round, little to set up. */
+/* What a measuring node faults on when nothing is said: enough for many samples per round, little to set up.
+ */
 static size_t default_bytes(const struct fault_case *kind, size_t page_bytes)
 {
 	if (page_bytes >= GIB)
@@ -28,14 +29,15 @@ static size_t pages_of(const struct options *o, const struct fault_case *kind, s
 }
 
 /*
- * Pages of 1 GiB take seconds where others take microseconds. Unless more is asked for they are measured with one
- * delivery and one thread.
+ * Pages of 1 GiB take seconds where others take microseconds. Unless more is asked for they are measured with
+ * one delivery and one thread.
  */
 static bool too_slow_by_default(const struct options *o, const struct setup *s)
 {
 	if (s->page_bytes < GIB)
 		return false;
-	return (!o->deliveries_given && s->delivery != DELIVERY_INLINE) || (!o->threads.given && s->threads != 1) ||
+	return (!o->deliveries_given && s->delivery != DELIVERY_INLINE) ||
+	       (!o->threads.given && s->threads != 1) ||
 	       (!o->blocks.given && s->kind->some_blocks && s->changed != 1);
 }
 
@@ -113,15 +115,15 @@ static void cross_all(struct crossing *c)
 	struct setup s = {0};
 
 	c->plan->count = 0;
-	for (size_t size = 0; size < o->page_sizes.count; size++) {
-		s.page_bytes = o->page_sizes.values[size];
-		s.blocks = blocks_per_page(s.page_bytes);
-		for (s.delivery = 0; s.delivery < DELIVERY_COUNT; s.delivery++)
-			for (size_t t = 0; t < o->threads.count && o->deliveries >> s.delivery & 1; t++) {
+	for (s.delivery = 0; s.delivery < DELIVERY_COUNT; s.delivery++)
+		for (size_t size = 0; size < o->page_sizes.count && o->deliveries >> s.delivery & 1; size++) {
+			s.page_bytes = o->page_sizes.values[size];
+			s.blocks = blocks_per_page(s.page_bytes);
+			for (size_t t = 0; t < o->threads.count; t++) {
 				s.threads = (unsigned int)o->threads.values[t];
 				cross_cases(c, s, c->page_limit[size]);
 			}
-	}
+		}
 }
 
 int plan_make(const struct options *options, const size_t *page_limit, struct plan *out)
@@ -185,4 +187,9 @@ size_t plan_pages_wanted(const struct options *o, size_t page_bytes)
 bool setup_needs_new_pages(const struct setup *setup)
 {
 	return setup->kind->before == PAGE_NEVER_SEEN;
+}
+
+bool setup_shares_memory(size_t page_bytes)
+{
+	return page_bytes >= GIB;
 }

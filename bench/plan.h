@@ -31,7 +31,8 @@ struct plan {
 /**
  * Crosses what @options ask for.
  *
- * @param page_limit  for each of options->page_sizes, how many pages a measuring node may have; 0: the size is left out
+ * @param page_limit  for each of options->page_sizes, how many pages a measuring node may have; 0: the size
+ * is left out
  * @return 0 or -ENOMEM. To be freed by plan_free().
  */
 int plan_make(const struct options *options, const size_t *page_limit, struct plan *out);
@@ -40,11 +41,15 @@ void plan_free(struct plan *plan);
 /** The most threads that any row asks for. */
 unsigned int plan_threads(const struct plan *plan);
 
-/** Pages that a measuring node needs at least, and those that it has by default, for the largest row of this page size. */
+/** Pages that a measuring node needs at least, and those that it has by default, for the largest row of this
+ * page size. */
 size_t plan_pages_least(const struct options *options, size_t page_bytes);
 size_t plan_pages_wanted(const struct options *options, size_t page_bytes);
 
 /** True for PAGE_NEVER_SEEN: each round needs pages that no round before had. */
 bool setup_needs_new_pages(const struct setup *setup);
+
+/** True for pages so large that the runtime and the floor have the same hugepages, one after the other. */
+bool setup_shares_memory(size_t page_bytes);
 
 #endif

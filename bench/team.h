@@ -18,8 +18,8 @@ int team_create(const struct topology *topology, unsigned int threads, const int
 void team_destroy(struct team *team);
 
 /**
- * Runs @work(@argument, i) on threads 0 .. @threads - 1 at once, from the same moment on as nearly as can be had,
- * and returns when all are done.
+ * Runs @work(@argument, i) on threads 0 .. @threads - 1 at once, from the same moment on as nearly as can be
+ * had, and returns when all are done.
  */
 void team_run(struct team *team, unsigned int threads, void (*work)(void *argument, unsigned int thread),
 	      void *argument);

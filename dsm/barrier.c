@@ -9,17 +9,16 @@
 #include "dsm/barrier.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <minorca.h>
 
+#include "dsm/backoff.h"
 #include "dsm/clock.h"
 #include "dsm/lane.h"
 #include "dsm/region.h"
@@ -28,11 +27,6 @@
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
 #include "kernel/memory.h"
-
-/* Waiting spins this often, then yields this often, then sleeps: more nodes than cores must still make progress. */
-#define SPINS 2000
-#define YIELDS 200
-#define SLEEP_NS 20000
 
 /* In the control segment; each word has a cache line of its own, for it has a writer of its own. */
 struct control {
@@ -147,19 +141,9 @@ static int wait_for(_Atomic uint64_t *word)
 	uint64_t deadline = clock_ns() + runtime.settings.timeout_ns;
 
 	/* Acquire: pairs with the write in signal_partner(), whose node published before it. */
-	for (unsigned turns = 0; atomic_load_explicit(word, memory_order_acquire) < current; turns++) {
-		if (turns < SPINS) {
-			__builtin_ia32_pause();
-			continue;
-		}
-		if (turns < SPINS + YIELDS) {
-			sched_yield();
-			continue;
-		}
-		nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
-		if (clock_ns() > deadline)
+	for (unsigned turns = 0; atomic_load_explicit(word, memory_order_acquire) < current;)
+		if (backoff(&turns) && clock_ns() > deadline)
 			return -ETIMEDOUT;
-	}
 	return 0;
 }
 

@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "dsm/backoff.h"
+#include "dsm/clock.h"
 #include "dsm/fault.h"
 #include "dsm/lane.h"
 #include "dsm/region.h"
@@ -25,13 +27,16 @@
 
 /* Faults taken from the descriptor at once. */
 #define BATCH 16
-/* Empty reads of a spinning handler before it lets others have the core. */
-#define SPINS_BEFORE_YIELD 64
+/* A spinning handler that has had nothing to do for this long sleeps until the next fault: more nodes than cores must
+ * still make progress. (It does not yield: see backoff.h.) */
+#define SPIN_IDLE_NS 2000000
 
 struct handler {
 	pthread_t thread;
 	struct delivery *delivery;
 	int pu;
+	/* Odd while faults are being handled. Written by the handler. */
+	_Alignas(64) _Atomic uint64_t turn;
 };
 
 struct delivery {
@@ -72,14 +77,24 @@ static void handle(struct lane *lane, const struct uffd_msg *message)
 		fault_die(r, page, error);
 }
 
-/* Waits for faults. @return false: time to end. */
-static bool wait_for_faults(struct delivery *d, unsigned *empty)
+static void handle_batch(struct handler *h, const struct uffd_msg *messages, size_t count)
 {
-	if (d->spin) {
-		if (++*empty % SPINS_BEFORE_YIELD == 0)
-			sched_yield();
+	/* Sequentially consistent, and so is the store that takes a region off the table: either we do not find the
+	 * region, or delivery_quiesce(), which comes after that store, finds us at work. */
+	atomic_fetch_add(&h->turn, 1);
+	atomic_thread_fence(memory_order_seq_cst);
+	struct lane *lane = lane_acquire();
+	for (size_t i = 0; i < count; i++)
+		handle(lane, &messages[i]);
+	lane_release(lane);
+	atomic_fetch_add_explicit(&h->turn, 1, memory_order_release); /* pairs with delivery_quiesce() */
+}
+
+/* Waits for faults after an empty-handed read. @idle_since: when there was something last. @return false: time to end. */
+static bool wait_for_faults(struct delivery *d, uint64_t idle_since)
+{
+	if (d->spin && clock_ns() - idle_since < SPIN_IDLE_NS)
 		return !atomic_load_explicit(&d->stop, memory_order_relaxed);
-	}
 	struct pollfd fds[] = {{.fd = d->uffd, .events = POLLIN}, {.fd = d->stop_event, .events = POLLIN}};
 	poll(fds, 2, -1);
 	return !(fds[1].revents & POLLIN);
@@ -89,20 +104,19 @@ static void *run_handler(void *argument)
 {
 	struct handler *h = argument;
 	struct uffd_msg messages[BATCH];
-	unsigned empty = 0;
+	uint64_t idle_since = clock_ns();
 
 	/* A container may forbid it; the thread then runs where the kernel puts it. */
 	topology_bind_thread(runtime.topology, h->pu);
-	do {
+	for (;;) {
 		ssize_t bytes = read(h->delivery->uffd, messages, sizeof messages);
-		if (bytes <= 0)
-			continue; /* EAGAIN: another handler was faster, or nothing came */
-		empty = 0;
-		struct lane *lane = lane_acquire();
-		for (size_t i = 0; i < (size_t)bytes / sizeof messages[0]; i++)
-			handle(lane, &messages[i]);
-		lane_release(lane);
-	} while (wait_for_faults(h->delivery, &empty));
+		if (bytes > 0) {
+			handle_batch(h, messages, (size_t)bytes / sizeof messages[0]);
+			idle_since = clock_ns();
+		} else if (!wait_for_faults(h->delivery, idle_since)) {
+			break; /* (bytes <= 0 is EAGAIN: another handler was faster, or nothing came) */
+		}
+	}
 	return NULL;
 }
 
@@ -112,10 +126,11 @@ static int start_handlers(struct delivery *d)
 	int near = sched_getcpu();
 	sigset_t all, saved;
 
-	d->handlers = calloc(wanted, sizeof *d->handlers);
+	d->handlers = aligned_alloc(_Alignof(struct handler), wanted * sizeof *d->handlers);
 	d->stop_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!d->handlers || d->stop_event < 0)
 		return -ENOMEM;
+	memset(d->handlers, 0, wanted * sizeof *d->handlers);
 	sigfillset(&all); /* the application's signals are for its own threads */
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	int error = 0;
@@ -206,6 +221,20 @@ int delivery_open(enum dsm_delivery delivery, char *message, size_t message_byte
 					   : open_delivery(delivery, message, message_bytes);
 	pthread_mutex_unlock(&mutex);
 	return fd;
+}
+
+void delivery_quiesce(enum dsm_delivery delivery)
+{
+	struct delivery *d = &deliveries[delivery];
+
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned i = 0; i < d->handler_count; i++) {
+		uint64_t turn = atomic_load(&d->handlers[i].turn);
+		/* A turn ends on its own: it waits for nothing but page locks and, for a bounded time, the fabric. */
+		unsigned turns = 0;
+		while (turn % 2 && atomic_load_explicit(&d->handlers[i].turn, memory_order_acquire) == turn)
+			backoff(&turns);
+	}
 }
 
 void delivery_close_all(void)

@@ -68,13 +68,15 @@ static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool w
 		error = fetch_pages(lane, r, page, 1);
 	if (!error && writable)
 		error = page_begin_write(lane, r, page);
-	if (!error)
-		error = pages_map(r, page, 1, writable);
 	if (error)
 		return error;
-	p->state = writable ? PAGE_WRITE : PAGE_READ;
+	/* Before the page is mapped: from then on other threads may load from it and go on to a barrier, whose acquire must
+	 * find the page in the set. (It then waits for our lock.) The same goes for the dirty set. */
 	page_set_add(&r->cached, page);
-	return 0;
+	error = pages_map(r, page, 1, writable);
+	if (!error)
+		p->state = writable ? PAGE_WRITE : PAGE_READ;
+	return error;
 }
 
 /* The page is mapped read-only, and this is the first store of the interval. */

@@ -4,10 +4,11 @@
 #include "dsm/lane.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "dsm/backoff.h"
 
 static struct lane *lanes;
 static unsigned char *scratch;
@@ -79,12 +80,8 @@ struct lane *lane_acquire(void)
 	 * Acquire pairs with the release in lane_release(): what the thread before us left in the lane (scratch, counters, the
 	 * transport's queues) is seen here. Uncontended unless there are more threads than lanes.
 	 */
-	for (unsigned spins = 0; atomic_exchange_explicit(&lane->held, 1, memory_order_acquire); spins++) {
-		if (spins > 100)
-			sched_yield();
-		else
-			__builtin_ia32_pause();
-	}
+	for (unsigned turns = 0; atomic_exchange_explicit(&lane->held, 1, memory_order_acquire);)
+		backoff(&turns);
 	return lane;
 }
 

@@ -1,8 +1,9 @@
 #include "dsm/page_table.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <sys/mman.h>
+
+#include "dsm/backoff.h"
 
 int page_table_create(struct page_table *table, size_t pages, unsigned blocks_per_page)
 {
@@ -36,10 +37,6 @@ void page_lock(struct page *page)
 	 * The holder makes progress on its own: it waits for no page that is locked below its own, and for the fabric at
 	 * most MINORCA_TIMEOUT, after which it ends the process or gives up. So this wait has a bound too.
 	 */
-	for (unsigned spins = 0; !page_try_lock(page); spins++) {
-		if (spins > 200)
-			sched_yield(); /* the holder may need this core */
-		else
-			__builtin_ia32_pause();
-	}
+	for (unsigned turns = 0; !page_try_lock(page);)
+		backoff(&turns);
 }

@@ -56,7 +56,7 @@ static inline bool page_try_lock(struct page *page)
 	       !atomic_exchange_explicit(&page->lock, 1, memory_order_acquire);
 }
 
-/** Takes a page's lock; waits for its holder, first spinning, then yielding. Async-signal-safe. */
+/** Takes a page's lock; waits for its holder, first spinning, then sleeping. Async-signal-safe. */
 void page_lock(struct page *page);
 
 static inline void page_unlock(struct page *page)

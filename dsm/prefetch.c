@@ -69,16 +69,15 @@ static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_
 		error = fetch_pages(lane, r, first, count);
 	if (!error && writable)
 		error = begin_writes(lane, r, first, count);
+	for (size_t i = 0; i < count && state == PAGE_UNMAPPED; i++)
+		page_set_add(&r->cached, first + i); /* before it is mapped: see map_page() */
 	if (!error)
 		error = state == PAGE_READ ? pages_protect(r, first, count, false)
 					   : pages_map(r, first, count, writable);
 	if (error)
 		return error;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		r->table.pages[first + i].state = writable ? PAGE_WRITE : PAGE_READ;
-		if (state == PAGE_UNMAPPED)
-			page_set_add(&r->cached, first + i);
-	}
 	if (state == PAGE_UNMAPPED)
 		stats_add(&lane->stats.pages_prefetched, count);
 	return 0;

@@ -433,8 +433,10 @@ void regions_release_all(void)
 {
 	for (unsigned id = 0; id < REGIONS_MAX; id++) {
 		struct dsm_region *r = atomic_exchange(&runtime.regions[id], NULL);
-		if (r)
-			release(r);
+		if (!r)
+			continue;
+		delivery_quiesce(r->delivery);
+		release(r);
 	}
 }
 
@@ -571,6 +573,7 @@ int dsm_region_destroy(dsm_region *r)
 	/* Nobody's pages may go while a peer still reads them. */
 	int error = bootstrap_agree(what, 0, NULL);
 	atomic_store(&runtime.regions[r->id], NULL);
+	delivery_quiesce(r->delivery);
 	release(r);
 	errno = saved_errno;
 	return error;

@@ -253,9 +253,7 @@ static void a_name_that_is_very_long_is_refused_in_bounds(void **state)
 	struct settings s;
 
 	(void)state;
-	memset(entry, 'A', sizeof entry);
-	memcpy(entry, "MINORCA_", 8);
-	memcpy(entry + sizeof entry - 3, "=1", 3);
+	snprintf(entry, sizeof entry, "MINORCA_%0400d=1", 0);
 	memset(error, '!', sizeof error);
 	assert_int_equal(parse_one(entry, &s, error, sizeof error), -EINVAL);
 	assert_non_null(memchr(error, 0, sizeof error));
@@ -267,13 +265,11 @@ static void a_long_value_is_refused_in_bounds(void **state)
 	struct settings s;
 
 	(void)state;
-	memset(entry, 'A', sizeof entry);
-	memcpy(entry, "MINORCA_LANES=", 14);
-	entry[sizeof entry - 1] = 0;
+	snprintf(entry, sizeof entry, "MINORCA_LANES=%0400d", 0);
 	memset(error, '!', sizeof error);
 	assert_int_equal(parse_one(entry, &s, error, sizeof error), -EINVAL);
 	assert_non_null(memchr(error, 0, sizeof error));
-	assert_memory_equal(error, "MINORCA_LANES=AAA", 17);
+	assert_memory_equal(error, "MINORCA_LANES=000", 17);
 }
 
 /* Values that the parser must read back as they were after setting_format(). */
@@ -297,7 +293,7 @@ static void what_is_formatted_can_be_parsed_again(void **state)
 		char text[128], entry[256];
 
 		for (size_t j = 0; j < count; j++) {
-			if (strncmp(entries[i], table[j].name, strlen(table[j].name)))
+			if (strncmp(entries[i], table[j].name, strlen(table[j].name)) != 0)
 				continue;
 			setting_format(&table[j], &first, text, sizeof text);
 			snprintf(entry, sizeof entry, "%s=%s", table[j].name, text);

@@ -147,34 +147,34 @@ static hwloc_obj_t find_pu(const struct topology *t, int os_index)
 	return pu;
 }
 
+/* The best usable PU for a handler of @here among those that are worse than @last (NULL: of all); NULL: none
+ * is left. */
+static hwloc_obj_t next_best(const struct topology *t, hwloc_obj_t here, hwloc_obj_t last)
+{
+	hwloc_obj_t best = NULL;
+	unsigned os_index;
+
+	hwloc_bitmap_foreach_begin(os_index, t->usable)
+	{
+		hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(t->machine, os_index);
+		if (pu == here || (last && !better(rank_of(t, here, last), rank_of(t, here, pu))))
+			continue;
+		if (!best || better(rank_of(t, here, pu), rank_of(t, here, best)))
+			best = pu;
+	}
+	hwloc_bitmap_foreach_end();
+	return best;
+}
+
 int topology_handler_pu(const struct topology *topology, int near, unsigned index)
 {
-	hwloc_obj_t here = find_pu(topology, near);
+	hwloc_obj_t here = find_pu(topology, near), chosen = NULL;
 	unsigned others = topology_allowed_pus(topology);
-	hwloc_obj_t chosen = NULL;
 
 	others -= hwloc_bitmap_isset(topology->usable, here->os_index) ? 1 : 0;
-	if (!others)
-		return (int)here->os_index;
-	/* The index-th best: each round finds the best of those that are worse than the last one chosen. */
-	for (unsigned round = 0; round <= index % others; round++) {
-		hwloc_obj_t last = chosen;
-		unsigned os_index;
-
-		chosen = NULL;
-		hwloc_bitmap_foreach_begin(os_index, topology->usable)
-		{
-			hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(topology->machine, os_index);
-			if (pu == here)
-				continue;
-			if (last && !better(rank_of(topology, here, last), rank_of(topology, here, pu)))
-				continue;
-			if (!chosen || better(rank_of(topology, here, pu), rank_of(topology, here, chosen)))
-				chosen = pu;
-		}
-		hwloc_bitmap_foreach_end();
-	}
-	return (int)chosen->os_index;
+	for (unsigned round = 0; others && round <= index % others; round++)
+		chosen = next_best(topology, here, chosen);
+	return (int)(chosen ? chosen : here)->os_index;
 }
 
 int topology_bind_thread(const struct topology *topology, int pu)

@@ -127,7 +127,9 @@ int verbs_pair_create(const struct verbs_device *device, const struct verbs_endp
 
 		made = ibv_create_qp(endpoint->domain, &attr);
 		if (made)
-			*inline_bytes = attr.cap.max_inline_data;
+			*inline_bytes = attr.cap.max_inline_data < VERBS_INLINE_BYTES
+					    ? attr.cap.max_inline_data
+					    : VERBS_INLINE_BYTES;
 		else
 			error = errno;
 		if (!made && wanted == 0)

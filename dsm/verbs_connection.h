@@ -32,7 +32,7 @@ void verbs_endpoint_close(struct verbs_endpoint *endpoint, const struct ibv_pd *
 /**
  * Makes a queue pair, not connected yet.
  *
- * @param inline_bytes  set to the payload that it takes inline
+ * @param inline_bytes  set to the payload that it takes inline, at most VERBS_INLINE_BYTES
  * @return 0; -ENOMEM ..., reported.
  */
 int verbs_pair_create(const struct verbs_device *device, const struct verbs_endpoint *endpoint,

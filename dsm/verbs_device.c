@@ -299,43 +299,46 @@ out:
 	return error;
 }
 
+/* Reads the GIDs of the port one by one: the call for all of them fails on a device whose table is long. */
+static size_t read_gids(const struct verbs_device *device, struct ibv_gid_entry *entries, int table_length)
+{
+	size_t count = 0;
+
+	for (int i = 0; i < table_length; i++)
+		if (ibv_query_gid_ex(device->context, (uint32_t)device->port, (uint32_t)i, &entries[count],
+				     0) == 0)
+			count++;
+	return count;
+}
+
 /* Finds the GID and writes it into the address. */
 static int take_gid(struct verbs_device *device, int table_length, int wanted)
 {
-	/* The query is for all ports of the device: there is no other. */
-	size_t most = (size_t)table_length * (size_t)device->port + 1024;
-	struct ibv_gid_entry *entries = calloc(most, sizeof *entries);
-	int error = 0;
+	struct ibv_gid_entry *entries = calloc((size_t)table_length + 1, sizeof *entries);
 
 	if (!entries) {
 		report("no memory for the GID table of RDMA device %s", device->name);
 		return -ENOMEM;
 	}
 
-	ssize_t count = ibv_query_gid_table(device->context, entries, most, 0);
-	int best = count > 0 ? verbs_choose_gid(entries, (size_t)count, device->port, wanted) : -1;
+	size_t count = read_gids(device, entries, table_length);
+	int best = verbs_choose_gid(entries, count, device->port, wanted);
 
 	if (best >= 0) {
 		memcpy(device->address.gid, entries[best].gid.raw, sizeof device->address.gid);
 		device->address.gid_type = (uint8_t)entries[best].gid_type;
 		device->gid_index = (int)entries[best].gid_index;
-	} else if (count < 0) {
-		report("cannot read the GID table of RDMA device %s: %s", device->name,
-		       strerror((int)-count));
-		error = -ENODEV;
 	} else if (wanted >= 0) {
 		report("port %d of RDMA device %s has no GID %d; set MINORCA_VERBS_GID to one that "
 		       "`ibv_devinfo -v` "
 		       "lists, or unset it",
 		       device->port, device->name, wanted);
-		error = -ENODEV;
 	} else {
 		report("port %d of RDMA device %s has no GID; give its network interface an address",
 		       device->port, device->name);
-		error = -ENODEV;
 	}
 	free(entries);
-	return error;
+	return best >= 0 ? 0 : -ENODEV;
 }
 
 static uint8_t reads_at_a_time(const struct ibv_device_attr *attr)
@@ -347,7 +350,8 @@ static uint8_t reads_at_a_time(const struct ibv_device_attr *attr)
 	return least < 16 ? (uint8_t)least : 16;
 }
 
-static void note_capabilities(struct verbs_device *device, const struct ibv_device_attr_ex *attr)
+static void note_capabilities(struct verbs_device *device, bool software,
+			      const struct ibv_device_attr_ex *attr)
 {
 	const uint32_t read_write = IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_WRITE;
 	uint32_t odp = attr->odp_caps.per_transport_caps.rc_odp_caps;
@@ -355,8 +359,12 @@ static void note_capabilities(struct verbs_device *device, const struct ibv_devi
 	device->address.reads = reads_at_a_time(&attr->orig_attr);
 	device->window = verbs_window(attr->orig_attr.max_qp_wr, attr->orig_attr.max_cqe);
 	device->bus_atomics = attr->pci_atomic_caps.fetch_add || attr->pci_atomic_caps.compare_swap;
+	/*
+	 * Not with soft-RoCE, though it says that it can: Linux 7.3 puts what is written at an offset in a
+	 * page that is paged on demand at the page's start, and reads it from there.
+	 */
 	device->on_demand =
-	    (attr->odp_caps.general_caps & IBV_ODP_SUPPORT) && (odp & read_write) == read_write;
+	    !software && (attr->odp_caps.general_caps & IBV_ODP_SUPPORT) && (odp & read_write) == read_write;
 	device->on_demand_atomic = device->on_demand && (odp & IBV_ODP_SUPPORT_ATOMIC);
 }
 
@@ -382,7 +390,7 @@ int verbs_device_open(const struct transport_config *config, struct verbs_device
 		error = -ENODEV;
 		goto close;
 	}
-	note_capabilities(&device, &attr);
+	note_capabilities(&device, chosen.software, &attr);
 	device.piece_bytes = verbs_piece_bytes(port.max_msg_sz);
 	if (!device.window || !device.piece_bytes) {
 		report("RDMA device %s has queues of %d requests, which are too short; use another",

@@ -4,39 +4,17 @@
 #include "dsm/verbs_lane.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
-#include <time.h>
 
+#include "dsm/backoff.h"
+#include "dsm/clock.h"
 #include "dsm/report.h"
-#include "dsm/verbs_plan.h"
-
-/* Empty polls before the CPU is offered to others, and the clock is looked at: longer than a round trip. With
- * more nodes than cores, who spins keeps from the CPU whom it waits for. */
-#define SPIN_POLLS 500u
 
 /* Completions taken by one poll. */
 #define POLL_ENTRIES 16
 
 /* How long a stopped queue pair may take to give its requests back. */
 #define FLUSH_NS 1000000000ull
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
 
 static inline uint64_t request_id(uint32_t peer, uint32_t sequence)
 {
@@ -63,8 +41,8 @@ void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, struct
 
 /* --- failure ------------------------------------------------------------------------------------------- */
 
-/* Says once per peer what became of it. */
-static void report_peer(struct verbs_lane *lane, uint32_t peer, const char *what, uint32_t vendor_error)
+/* Says once per peer what became of it. @error decides who is to blame. */
+static void report_peer(struct verbs_lane *lane, uint32_t peer, int error, const char *what, uint32_t code)
 {
 	if (atomic_exchange_explicit(&lane->common->peers[peer].reported, true, memory_order_relaxed))
 		return;
@@ -74,9 +52,11 @@ static void report_peer(struct verbs_lane *lane, uint32_t peer, const char *what
 	    REPORT_NUMBER(peer),
 	    REPORT_TEXT(" failed: "),
 	    REPORT_TEXT(what),
-	    REPORT_TEXT(" (vendor code "),
-	    REPORT_HEX(vendor_error),
-	    REPORT_TEXT("); see whether its process ended, and whether the network between the two is up"),
+	    REPORT_TEXT(" (code "),
+	    REPORT_HEX(code),
+	    REPORT_TEXT(error == -EIO ? "); the request or the device on this node is at fault"
+				      : "); see whether its process ended, and whether the network between "
+					"the two is up"),
 	};
 
 	report_signal_safe(parts, sizeof parts / sizeof *parts);
@@ -108,7 +88,7 @@ static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ib
 		return; /* an earlier request failed, or the queue was stopped: said already */
 	if (error == -EHOSTDOWN)
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
-	report_peer(lane, peer, ibv_wc_status_str(completion->status), completion->vendor_err);
+	report_peer(lane, peer, error, ibv_wc_status_str(completion->status), completion->vendor_err);
 }
 
 /* --- to the device ------------------------------------------------------------------------------------- */
@@ -126,7 +106,7 @@ static void chain_refused(struct verbs_lane *lane, uint32_t peer, const struct i
 	lane->under_way += taken;
 	queue_stop(queue); /* what was taken asks for no completion; this makes it give one each */
 	note_error(lane, -EIO);
-	report_peer(lane, peer, "the device refused a request", (uint32_t)error);
+	report_peer(lane, peer, -EIO, "the device refused a request", (uint32_t)error);
 }
 
 /* Hands a queue's part of the batch to the device. */
@@ -198,22 +178,24 @@ static int lane_poll(struct verbs_lane *lane)
 
 /* Nothing came for too long: stops the queue pairs that are waited for, so that nothing is written later into
  * buffers that are used for something else by then. */
-static void lane_give_up(struct verbs_lane *lane, const char *what)
+static void lane_give_up(struct verbs_lane *lane, int error, const char *what)
 {
-	uint64_t end_ns = now_ns() + FLUSH_NS;
+	uint64_t end_ns = clock_ns() + FLUSH_NS;
+	unsigned turns = 0;
 
+	note_error(lane, error);
 	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
 		struct verbs_queue *queue = &lane->queues[peer];
 
 		if (!queue->pair || queue->retired == queue->posted - queue->batched)
 			continue;
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
-		report_peer(lane, peer, what, 0);
+		report_peer(lane, peer, error, what, 0);
 		queue_stop(queue);
 	}
-	while (lane->under_way && now_ns() < end_ns)
+	while (lane->under_way && clock_ns() < end_ns)
 		if (lane_poll(lane) <= 0)
-			sched_yield();
+			backoff(&turns);
 	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
 		struct verbs_queue *queue = &lane->queues[peer];
 
@@ -222,30 +204,29 @@ static void lane_give_up(struct verbs_lane *lane, const char *what)
 	lane->under_way = 0;
 }
 
-/* Waits until at most @allowed requests are with the device. Errors go to lane->error. */
+/*
+ * Waits until at most @allowed requests are with the device. Errors go to lane->error. On a healthy fabric
+ * the answer is there while this still spins, and neither the clock nor the kernel is asked.
+ */
 static void lane_wait(struct verbs_lane *lane, unsigned allowed)
 {
-	unsigned empty = 0;
+	unsigned turns = 0;
 	uint64_t end_ns = 0;
 
 	while (lane->under_way > allowed) {
 		int count = lane_poll(lane);
 
 		if (count > 0) {
-			empty = 0;
+			turns = 0;
 			end_ns = 0;
 		} else if (count < 0) {
-			note_error(lane, -EIO);
-			lane_give_up(lane, "the completion queue is broken");
-		} else if (++empty < SPIN_POLLS) {
-			relax();
+			lane_give_up(lane, -EIO, "the completion queue is broken");
+		} else if (!backoff(&turns)) {
+			continue;
 		} else if (end_ns == 0) {
-			end_ns = now_ns() + lane->common->timeout_ns;
-		} else if (now_ns() < end_ns) {
-			sched_yield();
-		} else {
-			note_error(lane, -ETIMEDOUT);
-			lane_give_up(lane, "no answer within MINORCA_TIMEOUT");
+			end_ns = clock_ns() + lane->common->timeout_ns;
+		} else if (clock_ns() >= end_ns) {
+			lane_give_up(lane, -ETIMEDOUT, "no answer within MINORCA_TIMEOUT");
 		}
 	}
 }
@@ -301,6 +282,15 @@ static void fill(struct ibv_send_wr *wr, const struct verbs_request *request, ui
 	}
 }
 
+/* The batch may reach the device when the caller's bytes are no more, so inline bytes move into the lane. */
+static void take_inline(struct verbs_lane *lane, struct ibv_send_wr *wr, const struct verbs_request *request)
+{
+	unsigned char *copy = lane->inlined[wr - lane->requests];
+
+	memcpy(copy, request->local, request->bytes);
+	wr->sg_list->addr = (uintptr_t)copy;
+}
+
 int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_request *request)
 {
 	struct verbs_queue *queue = &lane->queues[peer];
@@ -317,6 +307,8 @@ int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_r
 	queue->posted++;
 	fill(wr, request, peer, queue->posted,
 	     queue_fence(queue, request->opcode, lane->common->bus_atomics));
+	if (request->is_inline)
+		take_inline(lane, wr, request);
 	lane->batched_bytes += request->bytes;
 	if (queue->batched++ == 0) {
 		lane->touched[lane->touched_count++] = peer;

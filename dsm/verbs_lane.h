@@ -23,6 +23,8 @@
 
 #include <infiniband/verbs.h>
 
+#include "dsm/verbs_plan.h"
+
 /* Requests that are collected before the device is told of them. */
 #define VERBS_BATCH 32u
 
@@ -49,14 +51,14 @@ struct verbs_lanes {
  * wrap; a request is "under way" when its number is after `retired`.
  */
 struct verbs_queue {
-	struct ibv_qp *pair;		  /* NULL: not connected */
-	uint32_t posted;		  /* of the last request taken */
-	uint32_t retired;		  /* of the last request known to be done */
-	uint32_t last_read;		  /* of the last read that no fence has waited for */
-	uint32_t last_atomic;		  /* the same of atomics */
-	bool failed;			  /* for good */
-	unsigned inline_bytes;		  /* payload that may go inline; immutable */
-	unsigned batched;		  /* requests in the lane's batch ... */
+	struct ibv_qp *pair;   /* NULL: not connected */
+	uint32_t posted;       /* of the last request taken */
+	uint32_t retired;      /* of the last request known to be done */
+	uint32_t last_read;    /* of the last read that no fence has waited for */
+	uint32_t last_atomic;  /* the same of atomics */
+	bool failed;	       /* for good */
+	unsigned inline_bytes; /* payload that may go inline, at most VERBS_INLINE_BYTES; immutable */
+	unsigned batched;      /* requests in the lane's batch ... */
 	struct ibv_send_wr *first, *last; /* ... and the chain of them */
 };
 
@@ -75,6 +77,7 @@ struct verbs_lane {
 	uint32_t touched[VERBS_BATCH];
 	struct ibv_send_wr requests[VERBS_BATCH];
 	struct ibv_sge buffers[VERBS_BATCH];
+	unsigned char inlined[VERBS_BATCH][VERBS_INLINE_BYTES]; /* copies of what goes inline */
 };
 
 /* One request, within one message. */
@@ -85,7 +88,7 @@ struct verbs_request {
 	uint32_t remote_key;
 	uint32_t local_key; /* any, if is_inline */
 	const void *local;
-	bool is_inline; /* a write whose bytes travel in the request; bytes <= inline_bytes */
+	bool is_inline; /* a write of at most inline_bytes, which are copied: @local is free at once */
 	uint64_t add_or_expected;
 	uint64_t desired;
 };

@@ -11,8 +11,9 @@
 
 #include <infiniband/verbs.h>
 
-/* How often a device sends a request again before it calls the peer lost; the most that verbs allows. */
-#define VERBS_RETRIES 7
+/* How often a device sends a request again before it calls the peer lost. Not the most that verbs allows:
+ * soft-RoCE takes 7 for "for ever". */
+#define VERBS_RETRIES 6
 
 /* Inline payload that is asked for: a version, a log entry, a small difference. */
 #define VERBS_INLINE_BYTES 128

@@ -155,8 +155,11 @@ int uffd_register(int uffd, void *start, size_t bytes, uint64_t modes, uint64_t 
 int uffd_unregister(int uffd, void *start, size_t bytes)
 {
 	struct uffdio_range range = {.start = (uintptr_t)start, .len = bytes};
+	int err = uffd_ioctl(uffd, UFFDIO_UNREGISTER, &range);
 
-	return uffd_ioctl(uffd, UFFDIO_UNREGISTER, &range);
+	/* The kernel wakes by itself only where MISSING was registered: a thread in a minor fault would hang.
+	 */
+	return err ? err : uffd_ioctl(uffd, UFFDIO_WAKE, &range);
 }
 
 int uffd_continue(int uffd, void *start, size_t bytes, uint64_t mode, int64_t *mapped)

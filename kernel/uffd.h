@@ -70,17 +70,26 @@ int uffd_api(int uffd, uint64_t features, uint64_t *features_out, uint64_t *ioct
  */
 int uffd_register(int uffd, void *start, size_t bytes, uint64_t modes, uint64_t *ioctls);
 
-/** Takes the registration off again. Wakes whoever waits in the range. */
+/**
+ * Takes the registration off again and wakes whoever waits in the range. Two system calls: the kernel's own
+ * UFFDIO_UNREGISTER wakes only threads of ranges that were registered for MISSING (seen on 6.18).
+ *
+ * @return 0, also when nothing was registered; -EINVAL: no mapping there, registered with another descriptor,
+ * or not page-aligned.
+ */
 int uffd_unregister(int uffd, void *start, size_t bytes);
 
 /**
  * UFFDIO_CONTINUE: maps pages that the file holds. Signal-safe. Does not retry.
  *
+ * This and the following take the descriptor that the range is registered with. The kernel does not check
+ * that: by another one of this process it answers 0 and maps or protects, but wakes nobody (seen on 6.18).
+ *
  * @param mode    UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_CONTINUE_MODE_WP (Linux 6.4)
  * @param mapped  bytes mapped from the start of the range, on success and on failure; may be NULL
  * @return 0; -EEXIST: the page at start + mapped is mapped already; -EAGAIN: the address space was changing
- *         under us, go on from start + mapped; -EFAULT (and on shmem before 6.? -EINVAL): the file has no
- *         such page; -ENOENT: not registered; -ENOMEM.
+ *         under us, go on from start + mapped; -EFAULT: the file has no such page; -ENOENT: not registered;
+ * -ENOMEM.
  */
 int uffd_continue(int uffd, void *start, size_t bytes, uint64_t mode, int64_t *mapped);
 

@@ -58,7 +58,7 @@ sanitizers() {
 
 if ! launcher=$(find_launcher); then
 	echo '1..0 # SKIP no mpirun'
-	echo "mpirun.sh: neither mpirun nor mpiexec is there: apt-get install openmpi-bin" >&2
+	echo "mpirun.sh: there is no ${MPIRUN:-mpirun}: apt-get install openmpi-bin" >&2
 	exit 0
 fi
 export TMPDIR=/tmp                         # the paths of Open MPI's sockets must be short

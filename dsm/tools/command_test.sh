@@ -74,13 +74,11 @@ settings_document_is_up_to_date() {
 }
 settings_document_ignores_the_environment() { MINORCA_LANES=many run 0 settings --markdown && diff "$settings_doc" "$scratch/out" >/dev/null; }
 
-tests='version_is_one_line version_option_is_the_same help_goes_to_stdout help_option_of_a_command no_command_is_refused
-	unknown_command_is_refused unknown_option_is_refused extra_argument_is_refused info_tells_every_part
-	info_json_is_one_object info_says_what_is_set malformed_setting_in_info malformed_setting_in_json unknown_setting_in_info
-	settings_lists_values settings_json malformed_setting_in_settings settings_document_is_up_to_date
-	settings_document_ignores_the_environment'
-
-set -- $tests
+set -- version_is_one_line version_option_is_the_same help_goes_to_stdout help_option_of_a_command \
+	no_command_is_refused unknown_command_is_refused unknown_option_is_refused extra_argument_is_refused \
+	info_tells_every_part info_json_is_one_object info_says_what_is_set malformed_setting_in_info \
+	malformed_setting_in_json unknown_setting_in_info settings_lists_values settings_json \
+	malformed_setting_in_settings settings_document_is_up_to_date settings_document_ignores_the_environment
 echo "1..$#"
 for test; do
 	number=$((number + 1))

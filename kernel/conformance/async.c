@@ -14,11 +14,9 @@
 static int scan(struct trial *t, struct page_region *regions, size_t capacity, size_t *count,
 		const void **walk_end)
 {
-	int fd = pagemap_open();
-	int err;
+	int fd = trial_pagemap(t);
+	int err = pagemap_scan_written(fd, t->app, t->bytes, regions, capacity, count, walk_end);
 
-	REQUIRE(t, fd >= 0);
-	err = pagemap_scan_written(fd, t->app, t->bytes, regions, capacity, count, walk_end);
 	close(fd);
 	if (err == -ENOTTY)
 		trial_skip(t, "this kernel has no PAGEMAP_SCAN");

@@ -69,7 +69,7 @@ static bool lacks_hugepages(const struct conformance_case *row, const struct mem
 	uint64_t usable;
 	int err;
 
-	if (!memory->hugetlb)
+	if (!memory->hugetlb || row->pages == 0)
 		return false;
 	err = hugepage_pool_read(memory->page_bytes, &pool);
 	if (err) {
@@ -78,12 +78,12 @@ static bool lacks_hugepages(const struct conformance_case *row, const struct mem
 		return true;
 	}
 	usable = pool.free > pool.reserved ? pool.free - pool.reserved : 0;
-	if (usable >= row->pages)
+	if (usable >= row->pages || row->maps_only)
 		return false;
 	snprintf(why, NOTE_BYTES,
-		 "needs %zu free hugepages of %s, there are %ju; raise "
+		 "free hugepages of %s: %zu needed, %ju there; raise "
 		 "/sys/kernel/mm/hugepages/hugepages-%zukB/nr_hugepages",
-		 row->pages, memory_page_size_name(memory->page_bytes), (uintmax_t)usable,
+		 memory_page_size_name(memory->page_bytes), row->pages, (uintmax_t)usable,
 		 memory->page_bytes / KIB);
 	return true;
 }
@@ -115,30 +115,40 @@ static _Noreturn void child_main(struct trial *t)
 	/* The case must not outlive the suite, nor the suite's terminal. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0);
+	alarm(t->timeout_s + 1);
 	trial_map_memory(t);
 	t->row->run(t);
 	_exit(0);
 }
 
-/* Waits for the child. @return its wait status, or -1: it was killed because its time was up. */
-static int wait_bounded(pid_t child, unsigned int timeout_ms)
+/* @return whether the child ended in time. */
+static bool ends_within(pid_t child, unsigned int timeout_ms)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
-	struct pollfd ready = {.fd = pidfd, .events = POLLIN};
-	int status = 0;
+	struct pollfd ready = {.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
 	int n;
 
+	/* Without a pidfd (before Linux 5.3) the child's own alarm is the bound. */
+	if (ready.fd < 0)
+		return true;
 	do {
 		n = poll(&ready, 1, (int)timeout_ms);
 	} while (n < 0 && errno == EINTR);
-	/* The group too: a case may have started processes of its own. */
-	kill(-child, SIGKILL);
-	if (n == 0)
+	close(ready.fd);
+	return n != 0;
+}
+
+/* Waits for the child. @return its wait status, or -1: it was killed because its time was up. */
+static int wait_bounded(pid_t child, unsigned int timeout_ms)
+{
+	bool in_time = ends_within(child, timeout_ms);
+	int status = 0;
+
+	if (!in_time)
 		kill(child, SIGKILL);
 	waitpid(child, &status, 0);
-	if (pidfd >= 0)
-		close(pidfd);
-	return n == 0 ? -1 : status;
+	/* A case may have started processes of its own. */
+	kill(-child, SIGKILL);
+	return in_time ? status : -1;
 }
 
 static void fail_outcome(struct outcome *out, const char *format, int number, const char *name)
@@ -170,7 +180,7 @@ static void judge_child(const struct conformance_case *row, int status, unsigned
 	}
 }
 
-static void run_in_child(struct trial *t, unsigned int timeout_s)
+static void run_in_child(struct trial *t)
 {
 	int status;
 	pid_t child;
@@ -185,17 +195,17 @@ static void run_in_child(struct trial *t, unsigned int timeout_s)
 		child_main(t);
 	/* Here and in the child: whoever comes first. */
 	setpgid(child, child);
-	status = wait_bounded(child, timeout_s * 1000);
-	judge_child(t->row, status, timeout_s, t->outcome);
+	status = wait_bounded(child, t->timeout_s * 1000);
+	judge_child(t->row, status, t->timeout_s, t->outcome);
 }
 
 void run_case(const struct conformance_case *row, enum memory_kind kind, const struct run_options *options,
 	      struct outcome *out)
 {
 	struct trial t = {.row = row, .memory = memory_type_of(kind), .file = -1, .uffd = -1};
-	unsigned int timeout_s = options->timeout_s * (kind == MEMORY_HUGETLB_1G ? 3 : 1);
 	uint64_t start = now_ms();
 
+	t.timeout_s = options->timeout_s * (kind == MEMORY_HUGETLB_1G ? 3 : 1);
 	memset(out, 0, sizeof(*out));
 	if (cannot_run(row, t.memory, options, &t.features, out->note)) {
 		out->verdict = VERDICT_SKIP;
@@ -207,7 +217,7 @@ void run_case(const struct conformance_case *row, enum memory_kind kind, const s
 		return;
 	}
 	t.outcome->verdict = VERDICT_FAIL;
-	run_in_child(&t, timeout_s);
+	run_in_child(&t);
 	*out = *t.outcome;
 	out->elapsed_ms = (unsigned int)(now_ms() - start);
 	munmap(t.outcome, sizeof(*out));

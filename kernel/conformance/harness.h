@@ -52,9 +52,10 @@ struct conformance_case {
 	const char *name;	      /* "continue-hole" */
 	void (*run)(struct trial *t); /* in a child process; returns when all is as claimed */
 	unsigned int memory;	      /* ON() mask */
+	bool takes_pool;	      /* takes every free hugepage for a moment: only when asked for */
+	bool maps_only;		      /* no page of `pages` is ever allocated: runs with an empty pool too */
 	uint64_t features;	      /* UFFD_FEATURE_* that the kernel must list */
 	size_t pages;		      /* pages of memory that `run` finds in its trial; 0: none */
-	bool takes_pool;	      /* takes every free hugepage for a moment: only when asked for */
 	const char *claim;	      /* a sentence for people */
 	const char *letter;	      /* the answer that the letter of 2021 promises; NULL: it says nothing */
 	const char *later;	      /* the answer documented since then, where it is new; NULL: none */
@@ -75,6 +76,7 @@ extern const struct case_table writeprotect_cases;
 extern const struct case_table async_cases;
 extern const struct case_table delivery_cases;
 extern const struct case_table sharing_cases;
+extern const struct case_table migration_cases;
 
 enum verdict {
 	VERDICT_PASS,  /* as the letter promised; or as documented later, where the letter is silent */

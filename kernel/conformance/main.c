@@ -25,8 +25,8 @@ struct settings {
 };
 
 static const struct case_table *const tables[] = {
-    &registration_cases, &minor_cases, &resolve_cases,	&file_cases,
-    &writeprotect_cases, &async_cases, &delivery_cases, &sharing_cases,
+    &registration_cases, &minor_cases,	  &resolve_cases, &file_cases,	    &writeprotect_cases,
+    &async_cases,	 &delivery_cases, &sharing_cases, &migration_cases,
 };
 
 #define TABLE_COUNT (sizeof(tables) / sizeof(tables[0]))

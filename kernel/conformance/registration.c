@@ -2,6 +2,9 @@
  * Conformance: what may be registered, which ioctls a range then reports, which fault is which.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "kernel/conformance/trial.h"
@@ -87,14 +90,23 @@ static void read_and_resolve_minor(struct trial *t, size_t page, uint64_t seed)
 	REQUIRE(t, touch_join(t, &touch) == pattern_word(seed));
 }
 
+/* Zeroes and one word. They are brought in, or the kernel would need a second hugepage to copy by way of. */
+static uint64_t *make_copy_source(struct trial *t)
+{
+	uint64_t *source = mmap(NULL, t->page_bytes, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	REQUIRE(t, source != MAP_FAILED);
+	REQUIRE(t, madvise(source, t->page_bytes, MADV_POPULATE_READ) == 0);
+	source[1] = 22;
+	return source;
+}
+
 static void write_and_resolve_missing(struct trial *t, size_t page)
 {
 	struct touch touch;
-	void *source = mmap(NULL, t->page_bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t *source = make_copy_source(t);
 
-	REQUIRE(t, source != MAP_FAILED);
-	((uint64_t *)source)[1] = 22;
 	touch_write(t, &touch, app_word(t, page), 11);
 	expect_fault(t, app_page(t, page), UFFD_PAGEFAULT_FLAG_WRITE);
 	REQUIRE_OK(t, uffd_copy(t->uffd, app_page(t, page), source, t->page_bytes, 0, NULL));
@@ -136,16 +148,51 @@ static void minor_only_hole(struct trial *t)
 	REQUIRE(t, is_mapped(t, app_page(t, 0)));
 }
 
+static void wait_then_unregister(struct trial *t, struct touch *touch, uint64_t modes)
+{
+	struct uffdio_range range = {.start = (uintptr_t)t->app, .len = t->bytes};
+
+	fill_page(t, 0, 3);
+	trial_watch(t, 0, modes);
+	touch_read(t, touch, app_word(t, 0));
+	expect_fault(t, app_page(t, 0), UFFD_PAGEFAULT_FLAG_MINOR);
+	/* Not uffd_unregister(), which also wakes. */
+	REQUIRE(t, ioctl(t->uffd, UFFDIO_UNREGISTER, &range) == 0);
+}
+
 static void unregister_wakes(struct trial *t)
 {
 	struct touch touch;
 
-	fill_page(t, 0, 3);
-	trial_watch(t, 0, MODE_MINOR);
-	touch_read(t, &touch, app_word(t, 0));
-	expect_fault(t, app_page(t, 0), UFFD_PAGEFAULT_FLAG_MINOR);
-	REQUIRE_OK(t, uffd_unregister(t->uffd, t->app, t->bytes));
+	wait_then_unregister(t, &touch, MODE_MINOR | MODE_MISSING);
 	REQUIRE(t, touch_join(t, &touch) == pattern_word(3));
+}
+
+static void unregister_minor_only(struct trial *t)
+{
+	struct touch touch;
+
+	wait_then_unregister(t, &touch, MODE_MINOR);
+	trial_note(t, touch_waits(&touch) ? "by WAKE only" : "by UNREGISTER");
+	REQUIRE_OK(t, uffd_wake(t->uffd, t->app, t->bytes));
+	REQUIRE(t, touch_join(t, &touch) == pattern_word(3));
+}
+
+/* The file opened again for reading only, so that its mapping can never be made writable. */
+static void register_read_only(struct trial *t)
+{
+	char path[64];
+	void *p;
+	int fd;
+
+	fill_page(t, 0, 1);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", t->file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	REQUIRE(t, fd >= 0);
+	p = mmap(NULL, t->bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	REQUIRE(t, p != MAP_FAILED);
+	trial_open(t, 0);
+	trial_answer(t, "%s", result_name(uffd_register(t->uffd, p, t->bytes, MODE_MINOR, NULL)));
 }
 
 static const struct conformance_case cases[] = {
@@ -153,6 +200,7 @@ static const struct conformance_case cases[] = {
 	.name = "register-minor",
 	.run = register_minor,
 	.memory = ON_HUGETLB,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "hugetlb memory may be registered for minor faults",
 	.letter = "registered",
@@ -161,6 +209,7 @@ static const struct conformance_case cases[] = {
 	.name = "register-minor",
 	.run = register_minor,
 	.memory = ON_SHMEM,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "shmem may be registered for minor faults (in 2021: only hugetlb)",
 	.letter = "-EINVAL",
@@ -171,6 +220,7 @@ static const struct conformance_case cases[] = {
 	.name = "register-minor",
 	.run = register_minor,
 	.memory = ON(MEMORY_ANON),
+	.maps_only = true,
 	.pages = 1,
 	.claim = "private anonymous memory has no second mapping, thus no minor faults",
 	.letter = "-EINVAL",
@@ -179,6 +229,7 @@ static const struct conformance_case cases[] = {
 	.name = "ioctls-continue",
 	.run = ioctls_continue,
 	.memory = ON(MEMORY_ANON) | ON_SHARED,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "CONTINUE is reported for MINOR ranges and for no other",
 	.letter = "only for MINOR ranges",
@@ -187,6 +238,7 @@ static const struct conformance_case cases[] = {
 	.name = "ioctls-zeropage",
 	.run = ioctls_zeropage,
 	.memory = ON(MEMORY_ANON) | ON_SHMEM,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "ZEROPAGE is reported for anonymous memory and shmem",
 	.later = "reported",
@@ -196,6 +248,7 @@ static const struct conformance_case cases[] = {
 	.name = "ioctls-zeropage",
 	.run = ioctls_zeropage,
 	.memory = ON_HUGETLB,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "ZEROPAGE is unsupported on hugetlb",
 	.letter = "not reported",
@@ -204,6 +257,7 @@ static const struct conformance_case cases[] = {
 	.name = "ioctls-writeprotect",
 	.run = ioctls_writeprotect,
 	.memory = ON_SHARED,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "WRITEPROTECT is reported for ranges registered for it (in 2021: not on shared memory)",
 	.letter = "not reported",
@@ -214,6 +268,7 @@ static const struct conformance_case cases[] = {
 	.name = "register-twice",
 	.run = register_twice,
 	.memory = ON_SHARED,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "a range belongs to one descriptor",
 	.later = "-EBUSY",
@@ -245,13 +300,32 @@ static const struct conformance_case cases[] = {
 	.letter = "no fault, a zero page",
     },
     {
+	.name = "register-read-only",
+	.run = register_read_only,
+	.memory = ON_MEMFD,
+	.pages = 1,
+	.claim = "a mapping that can never be written cannot be registered",
+	.later = "-EPERM",
+	.since = "4.11",
+    },
+    {
 	.name = "unregister-wakes",
 	.run = unregister_wakes,
 	.memory = ON_SHARED,
 	.pages = 1,
-	.claim = "a thread that waits in a fault goes on when its range is unregistered",
+	.claim =
+	    "a thread that waits in a fault goes on when its range, registered for MISSING, is unregistered",
 	.later = "woken",
 	.since = "4.3",
+    },
+    {
+	.name = "unregister-minor-only",
+	.run = unregister_minor_only,
+	.memory = ON_SHARED,
+	.pages = 1,
+	.claim = "of a range registered for minor faults only it goes on after UNREGISTER and WAKE",
+	.later = "woken",
+	.since = "5.13",
     },
 };
 

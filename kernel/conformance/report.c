@@ -46,13 +46,14 @@ static void table_begin(const struct report *report)
 {
 	unsigned int kind;
 
-	fprintf(
-	    report->out,
-	    "Minor faults on Linux %s, beside the letter of 2021 (\"userfaultfd: add minor fault "
-	    "handling\")\n"
-	    "pass: as promised. newer: not as the letter says, but as documented since. Memory: private and\n"
-	    "shared anonymous (4 KiB), memfd of shmem (4 KiB), memfd of hugetlb (2 MiB, 1 GiB).\n\n",
-	    kernel_version());
+	fprintf(report->out,
+		"Minor faults on Linux %s, beside the letter of 2021 (\"userfaultfd: add minor fault "
+		"handling\")\n"
+		"pass: as promised. newer: not as the letter says, but as documented since. Memory: anon, "
+		"private\n"
+		"anonymous; shanon, shared anonymous; shmem, a memfd of 4 KiB pages; 2m and 1g, of "
+		"hugepages.\n\n",
+		kernel_version());
 	fprintf(report->out, "%-*s", CASE_WIDTH, "case");
 	for (kind = 0; kind < MEMORY_KIND_COUNT; kind++)
 		fprintf(report->out, "%-7s", headings[kind]);

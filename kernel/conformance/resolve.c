@@ -83,6 +83,21 @@ static void writeprotect_on_minor(struct trial *t)
 	trial_answer(t, "%s", result_name(err));
 }
 
+/* "Regardless of the kind of fault": here a missing one. */
+static void writeprotect_on_missing(struct trial *t)
+{
+	struct touch touch;
+	int err;
+
+	trial_watch(t, 0, MODE_MISSING);
+	touch_read(t, &touch, app_word(t, 0));
+	expect_fault(t, app_page(t, 0), 0);
+	err = uffd_writeprotect(t->uffd, app_page(t, 0), t->page_bytes, true);
+	REQUIRE(t, err < 0);
+	expect_waiting(t, &touch);
+	trial_answer(t, "%s", result_name(err));
+}
+
 /* Registers for write-protection where the kernel can; in 2021 it could not, and the ioctl was refused. */
 static void writeprotect_shared(struct trial *t)
 {
@@ -167,6 +182,7 @@ static const struct conformance_case cases[] = {
 	.name = "continue-hole",
 	.run = continue_hole,
 	.memory = ON(MEMORY_ANON),
+	.maps_only = true,
 	.pages = 1,
 	.claim = "CONTINUE does not resolve a fault that is not minor: it allocates no page",
 	.letter = "-EINVAL",
@@ -175,6 +191,7 @@ static const struct conformance_case cases[] = {
 	.name = "continue-hole",
 	.run = continue_hole,
 	.memory = ON_SHMEM,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "the same on shmem: as on hugetlb, since it has minor faults itself",
 	.letter = "-EINVAL",
@@ -185,6 +202,7 @@ static const struct conformance_case cases[] = {
 	.name = "continue-hole",
 	.run = continue_hole,
 	.memory = ON_HUGETLB,
+	.maps_only = true,
 	.pages = 1,
 	.claim = "the same on hugetlb",
 	.letter = "-EFAULT",
@@ -219,6 +237,15 @@ static const struct conformance_case cases[] = {
 	.memory = ON_SHARED,
 	.pages = 1,
 	.claim = "WRITEPROTECT does not apply to a range that is registered for minor faults only",
+	.letter = "-ENOENT",
+    },
+    {
+	.name = "writeprotect-on-missing",
+	.run = writeprotect_on_missing,
+	.memory = ON_SHARED,
+	.maps_only = true,
+	.pages = 1,
+	.claim = "nor to one that is registered for missing faults only",
 	.letter = "-ENOENT",
     },
     {

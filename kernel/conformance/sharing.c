@@ -19,6 +19,7 @@
 #include "kernel/conformance/trial.h"
 
 #define SHARED_BYTES GIB
+#define PAGE_BYTES (2 * MIB)
 
 /* One mapping of the file: an aligned GiB. */
 struct side {
@@ -81,14 +82,14 @@ static int open_side(int file, struct side *side, uint64_t modes)
 
 static char *side_page(const struct side *side, size_t page)
 {
-	return side->base + page * 2 * MIB;
+	return side->base + page * PAGE_BYTES;
 }
 
 /* Maps a page that is in the file: by CONTINUE where a touch would be a minor fault. */
 static int bring_in(const struct side *side, uint64_t modes, size_t page)
 {
 	if (modes & MODE_MINOR)
-		return uffd_continue(side->uffd, side_page(side, page), 2 * MIB, 0, NULL);
+		return uffd_continue(side->uffd, side_page(side, page), PAGE_BYTES, 0, NULL);
 	(void)*(volatile uint64_t *)side_page(side, page);
 	return 0;
 }
@@ -171,13 +172,15 @@ static int ask_peer(struct trial *t, const struct peer *peer, enum peer_operatio
 /* A file of a GiB with its first pages in it, one for each side. */
 static int make_file(struct trial *t)
 {
-	int file = memory_file_create("minorca-conformance-sharing", SHARED_BYTES, 2 * MIB);
+	int pagemap = trial_pagemap(t);
+	int file = memory_file_create("minorca-conformance-sharing", SHARED_BYTES, PAGE_BYTES);
 	int err;
 
+	close(pagemap);
 	REQUIRE(t, file >= 0);
-	err = memory_allocate(file, 0, 2 * 2 * MIB);
+	err = memory_allocate(file, 0, 2 * PAGE_BYTES);
 	if (err == -ENOSPC)
-		trial_skip(t, "somebody else took the free hugepages meanwhile");
+		trial_skip(t, "somebody else took the free hugepages");
 	REQUIRE_OK(t, err);
 	return file;
 }

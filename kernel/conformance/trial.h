@@ -28,6 +28,7 @@ struct trial {
 	const struct memory_type *memory;
 	struct outcome *outcome; /* shared with the parent process */
 	uint64_t features;	 /* what the kernel lists */
+	unsigned int timeout_s;	 /* the time that the case has */
 	size_t page_bytes;
 	size_t bytes; /* row->pages of them; 0: nothing below is mapped */
 	int file;     /* -1: memory without a descriptor */
@@ -93,6 +94,9 @@ void punch_page(struct trial *t, size_t page);
 /** Un-maps pages from the app mapping (MADV_DONTNEED); they stay in the file. */
 void drop_app_pages(struct trial *t, size_t page, size_t count);
 
+/** Opens /proc/self/pagemap, or skips the case where there is none. The caller closes it. */
+int trial_pagemap(struct trial *t);
+
 /** Whether @address is in this process's page table. */
 bool is_mapped(struct trial *t, const void *address);
 
@@ -129,7 +133,10 @@ struct touch {
 void touch_read(struct trial *t, struct touch *touch, volatile uint64_t *address);
 void touch_write(struct trial *t, struct touch *touch, volatile uint64_t *address, uint64_t value);
 
-/** Requires that the thread still waits a little later. */
+/** Whether the thread still waits a little later. */
+bool touch_waits(struct touch *touch);
+
+/** Requires that it does. */
 void expect_waiting(struct trial *t, struct touch *touch);
 
 /** Waits for the thread; the harness's time limit bounds it. @return the value read or written. */
