@@ -17,7 +17,7 @@ enum { RUNTIME, FLOOR, SIDES };
 #define SAMPLES_MAX ((size_t)40000)
 
 /* A row may take this much more than its share of the time to get its least number of samples. */
-#define PATIENCE 8
+#define PATIENCE 3
 
 /* Rounds of a turn where making the memory takes longer than they do. */
 #define ROUNDS_PER_TURN 4
@@ -264,7 +264,7 @@ static void take_turn(struct row *row, unsigned int index, unsigned int turn)
 static size_t least_samples(const struct setup *setup)
 {
 	if (setup->page_bytes >= GIB)
-		return 3;
+		return setup_needs_new_pages(setup) ? 3 : ROUNDS_PER_TURN;
 	return setup->page_bytes >= 2 * MIB ? 64 : 256;
 }
 

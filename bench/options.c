@@ -15,7 +15,7 @@
 #include "kernel/memory.h"
 
 #define THREADS_MAX 256
-#define DEFAULT_TIME_S 40
+#define DEFAULT_TIME_S 45
 
 enum {
 	KEY_CASE = 'c',
@@ -50,7 +50,7 @@ static const struct argp_option argp_options[] = {
     {"floor-only", KEY_FLOOR_ONLY, NULL, 0, "measure the floors alone, without the runtime", 0},
 
     {NULL, 0, NULL, 0, "How long and how large:", 2},
-    {"time", KEY_TIME, "SECONDS", 0, "for all cases together; default: 40", 0},
+    {"time", KEY_TIME, "SECONDS", 0, "for all cases together; default: 45", 0},
     {"iterations", KEY_ITERATIONS, "N", 0,
      "at least N samples of each case from each thread, whatever the time", 0},
     {"region-bytes", KEY_REGION_BYTES, "SIZE", 0,

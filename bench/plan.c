@@ -15,7 +15,7 @@ static size_t default_bytes(const struct fault_case *kind, size_t page_bytes)
 	if (page_bytes >= GIB)
 		return page_bytes;
 	if (page_bytes >= 2 * MIB)
-		return 64 * MIB;
+		return kind->sweep ? 64 * MIB : 32 * MIB;
 	return kind->sweep ? 16 * MIB : 2 * MIB;
 }
 
@@ -30,12 +30,15 @@ static size_t pages_of(const struct options *o, const struct fault_case *kind, s
 
 /*
  * Pages of 1 GiB take seconds where others take microseconds. Unless more is asked for they are measured with
- * one delivery and one thread.
+ * one delivery and one thread, and unless they are asked for, only in the cases that are about moving little
+ * or much.
  */
 static bool too_slow_by_default(const struct options *o, const struct setup *s)
 {
 	if (s->page_bytes < GIB)
 		return false;
+	if (!o->page_sizes.given && (s->access == ACCESS_WRITE || setup_needs_new_pages(s)))
+		return true;
 	return (!o->deliveries_given && s->delivery != DELIVERY_INLINE) ||
 	       (!o->threads.given && s->threads != 1) ||
 	       (!o->blocks.given && s->kind->some_blocks && s->changed != 1);

@@ -118,8 +118,14 @@ static void pages_of_1_GiB_are_measured_little_unless_asked_for(void **state)
 {
 	struct plan little = planned("--page-size=1GiB", "--case=*", plenty);
 	struct plan more = planned("--page-size=1GiB", "--threads=1,2", plenty);
+	struct plan all = planned("--case=*", "--access=read,write", plenty);
+	size_t large = 0;
 
 	(void)state;
+	for (size_t i = 0; i < all.count; i++)
+		large += all.setups[i].page_bytes == GIB;
+	assert_int_equal(large, 3); /* fetch_stale, fetch_blocks, current */
+	plan_free(&all);
 	for (size_t i = 0; i < little.count; i++) {
 		assert_int_equal(little.setups[i].delivery, DELIVERY_INLINE);
 		assert_int_equal(little.setups[i].threads, 1);

@@ -157,6 +157,7 @@ static void open_side(struct side *side)
 	renew(side);
 	if (side_is_home(side))
 		return;
+	side_require(side, floor_allocate(state->floor, side_first(side), s->pages), "cannot allocate pages");
 	floor_hold(state->floor, side_first(side), s->pages);
 	if (s->access == ACCESS_WRITE)
 		floor_twin(state->floor, side_first(side),

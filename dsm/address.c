@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Below: the null page, small executables, what 32-bit code may want. Above: the end of user space on x86-64 with
- * four-level page tables, which every kernel gives to a process that does not ask for more. */
+/* Below: the null page, small executables, what 32-bit code may want. Above: the end of user space on x86-64
+ * with four-level page tables, which every kernel gives to a process that does not ask for more. */
 #define LOWEST ((uint64_t)1 << 32)
 #define HIGHEST (((uint64_t)1 << 47) - 4096)
 
@@ -60,14 +60,15 @@ void address_read_free(FILE *maps, size_t bytes, size_t alignment, struct addres
 }
 
 /* What @a and @b have in common. Both ascending. */
-static void intersect(const struct address_space *a, const struct address_space *b, size_t bytes, size_t alignment,
-		      struct address_space *out)
+static void intersect(const struct address_space *a, const struct address_space *b, size_t bytes,
+		      size_t alignment, struct address_space *out)
 {
 	struct address_space result = {0};
 
 	for (uint32_t i = 0, j = 0; i < a->count && j < b->count;) {
 		struct address_range x = a->free[i], y = b->free[j];
-		struct address_range both = {x.start > y.start ? x.start : y.start, x.end < y.end ? x.end : y.end};
+		struct address_range both = {x.start > y.start ? x.start : y.start,
+					     x.end < y.end ? x.end : y.end};
 		if (both.start < both.end && holds(both, bytes, alignment))
 			keep(&result, both);
 		if (x.end < y.end)
@@ -99,7 +100,8 @@ bool address_find_user(FILE *maps, uint64_t start, size_t bytes, char *line, siz
 	uint64_t from, to;
 
 	while (fgets(line, (int)line_bytes, maps))
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &from, &to) == 2 && from < start + bytes && to > start) {
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &from, &to) == 2 && from < start + bytes &&
+		    to > start) {
 			line[strcspn(line, "\n")] = 0;
 			return true;
 		}

@@ -21,12 +21,14 @@ struct address_space {
 	struct address_range free[ADDRESS_RANGES_MAX];
 };
 
-/** Reads the free ranges from @maps, in the format of /proc/self/maps: those that hold @bytes at @alignment. */
+/** Reads the free ranges from @maps, in the format of /proc/self/maps: those that hold @bytes at @alignment.
+ */
 void address_read_free(FILE *maps, size_t bytes, size_t alignment, struct address_space *out);
 
 /**
- * Chooses an address for @bytes that lies in a free range of each of @count spaces: far from both ends of the largest common range, since
- * what is next to it (heap, libraries, stacks) grows. The same input gives the same answer everywhere.
+ * Chooses an address for @bytes that lies in a free range of each of @count spaces: far from both ends of the
+ * largest common range, since what is next to it (heap, libraries, stacks) grows. The same input gives the
+ * same answer everywhere.
  *
  * @return the address, or 0 if there is none.
  */

@@ -1,17 +1,19 @@
 /*
  * Waiting for a word to change: spin for a while, then sleep.
  *
- * There is no sched_yield() in between, and that is measured: the kernel's EEVDF scheduler (Linux 6.6 on) takes a slice (3 ms) from the
- * future of whoever yields, each time. A thread that yields in a loop is runnable and not run for seconds afterwards; if it is
- * preempted inside the kernel with one of hugetlb's few fault mutexes held, everybody's hugetlb faults stop with it. (Seen with four
- * nodes on two cores: stalls of 8 to 28 s.) A thread that sleeps keeps its place.
+ * There is no sched_yield() in between, and that is measured: the kernel's EEVDF scheduler (Linux 6.6 on)
+ * takes a slice (3 ms) from the future of whoever yields, each time. A thread that yields in a loop is
+ * runnable and not run for seconds afterwards; if it is preempted inside the kernel with one of hugetlb's few
+ * fault mutexes held, everybody's hugetlb faults stop with it. (Seen with four nodes on two cores: stalls of
+ * 8 to 28 s.) A thread that sleeps keeps its place.
  */
 #ifndef MINORCA_DSM_BACKOFF_H
 #define MINORCA_DSM_BACKOFF_H
 
 #include <time.h>
 
-/* About 20 to 60 us, by the machine's pause instruction: longer than resolving a small page takes on another core. */
+/* About 20 to 60 us, by the machine's pause instruction: longer than resolving a small page takes on another
+ * core. */
 #define BACKOFF_SPINS 1000u
 #define BACKOFF_SLEEP_NS 20000
 

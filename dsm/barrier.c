@@ -1,10 +1,11 @@
 /*
  * dsm_barrier(): publish, wait for all, acquire.
  *
- * Waiting is a dissemination barrier (Hensgen, Finkel and Manber, "Two algorithms for barrier synchronization", 1988): in
- * round k, node i writes the number of this barrier into a word of node i + 2^k and waits for node i - 2^k to have done the same to it.
- * After ceil(log2 N) rounds each node has heard, through others, from all. The words only grow, so that none needs to be reset, and
- * a node that runs ahead into the next barrier does no harm.
+ * Waiting is a dissemination barrier (Hensgen, Finkel and Manber, "Two algorithms for barrier
+ * synchronization", 1988): in round k, node i writes the number of this barrier into a word of node i + 2^k
+ * and waits for node i - 2^k to have done the same to it. After ceil(log2 N) rounds each node has heard,
+ * through others, from all. The words only grow, so that none needs to be reset, and a node that runs ahead
+ * into the next barrier does no harm.
  */
 #include "dsm/barrier.h"
 
@@ -32,8 +33,9 @@
 struct control {
 	struct {
 		_Alignas(64) _Atomic uint64_t word;
-	} arrived, /* the barrier that this node is in; written by itself, read by peers that look for who is missing */
-		heard[BARRIER_ROUNDS_MAX]; /* by round; written by a peer */
+	} arrived, /* the barrier that this node is in; written by itself, read by peers that look for who is
+		      missing */
+	    heard[BARRIER_ROUNDS_MAX]; /* by round; written by a peer */
 };
 
 static struct control *control;
@@ -106,13 +108,14 @@ static int signal_partner(struct lane *lane, uint64_t round)
 	uint64_t *word = (uint64_t *)(void *)lane->scratch;
 
 	*word = current;
-	int error = runtime.ops->post_write(runtime.transport, lane, partner, SEGMENT_CONTROL,
-					    offsetof(struct control, heard) + round * sizeof control->heard[0], word,
-					    sizeof *word);
+	int error = runtime.ops->post_write(
+	    runtime.transport, lane, partner, SEGMENT_CONTROL,
+	    offsetof(struct control, heard) + round * sizeof control->heard[0], word, sizeof *word);
 	return error ? error : runtime.ops->complete(runtime.transport, lane);
 }
 
-/* Names the nodes that have not begun this barrier. Each is asked one-sided, so that those that wait like us are not blamed. */
+/* Names the nodes that have not begun this barrier. Each is asked one-sided, so that those that wait like us
+ * are not blamed. */
 static int report_missing(struct lane *lane, uint64_t unused)
 {
 	uint64_t *word = (uint64_t *)(void *)lane->scratch;
@@ -126,9 +129,11 @@ static int report_missing(struct lane *lane, uint64_t unused)
 		if (!error)
 			error = runtime.ops->complete(runtime.transport, lane);
 		if (error || *word < current)
-			used += (size_t)snprintf(list + used, sizeof list - used, "%s%d", used ? ", " : "", i);
+			used +=
+			    (size_t)snprintf(list + used, sizeof list - used, "%s%d", used ? ", " : "", i);
 	}
-	report("dsm_barrier() number %llu: node %s did not arrive within %g s (MINORCA_TIMEOUT); look there: it has died, "
+	report("dsm_barrier() number %llu: node %s did not arrive within %g s (MINORCA_TIMEOUT); look there: "
+	       "it has died, "
 	       "hangs, computes for longer than that, or takes part in fewer barriers",
 	       (unsigned long long)current, used ? list : "(all have begun it, and one is slow)",
 	       (double)runtime.settings.timeout_ns / 1e9);

@@ -9,7 +9,8 @@
 /* 2^20 nodes. */
 #define BARRIER_ROUNDS_MAX 20
 
-/** Makes this node's control segment (the words that peers write). Exposed as SEGMENT_CONTROL by the caller. @return 0 or -errno. */
+/** Makes this node's control segment (the words that peers write). Exposed as SEGMENT_CONTROL by the caller.
+ * @return 0 or -errno. */
 int barrier_create(void);
 void barrier_destroy(void);
 

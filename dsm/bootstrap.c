@@ -1,6 +1,6 @@
 /*
- * Everything goes through node 0 with non-blocking messages, polled against a deadline: a collective operation of MPI
- * would wait for ever for a node that does not come, and could not tell which.
+ * Everything goes through node 0 with non-blocking messages, polled against a deadline: a collective
+ * operation of MPI would wait for ever for a node that does not come, and could not tell which.
  */
 #include "dsm/bootstrap.h"
 
@@ -33,6 +33,8 @@ static MPI_Comm job = MPI_COMM_NULL;
 static int own_node, node_count;
 static uint64_t timeout_ns;
 static uint64_t sequence;
+/* Buffer of a collective call that failed: kept, and kept findable. */
+static void *volatile abandoned;
 
 /* --- starting MPI -------------------------------------------------------------------------------------- */
 
@@ -59,7 +61,8 @@ static void *watch(void *argument)
 	bool finished = dog->finished;
 	pthread_mutex_unlock(&dog->mutex);
 	if (!finished) {
-		report("MPI_Init() has not returned within %llu s: a process of the job did not start, or hangs; look at "
+		report("MPI_Init() has not returned within %llu s: a process of the job did not start, or "
+		       "hangs; look at "
 		       "the other nodes, or set MINORCA_TIMEOUT if the cluster is only slow",
 		       (unsigned long long)(dog->limit_ns / 1000000000));
 		_exit(1);
@@ -133,9 +136,11 @@ static void report_missing(const char *what, const MPI_Request *requests)
 		if (requests[i] != MPI_REQUEST_NULL) {
 			missing++;
 			if (used < sizeof list - 12)
-				used += (size_t)snprintf(list + used, sizeof list - used, "%s%d", used ? ", " : "", i);
+				used += (size_t)snprintf(list + used, sizeof list - used, "%s%d",
+							 used ? ", " : "", i);
 		}
-	report("%s: node%s %s did not arrive within %g s (MINORCA_TIMEOUT); look there: it has died, hangs, or is in "
+	report("%s: node%s %s did not arrive within %g s (MINORCA_TIMEOUT); look there: it has died, hangs, "
+	       "or is in "
 	       "another call",
 	       what, missing > 1 ? "s" : "", list, (double)timeout_ns / 1e9);
 }
@@ -150,7 +155,8 @@ static int gather_at_root(const char *what, const struct header *mine, unsigned 
 		return -ENOMEM;
 	requests[0] = MPI_REQUEST_NULL;
 	for (int i = 1; i < node_count; i++)
-		MPI_Irecv(boxes + (size_t)i * box_bytes, (int)box_bytes, MPI_BYTE, i, TAG_TO_ROOT, job, &requests[i]);
+		MPI_Irecv(boxes + (size_t)i * box_bytes, (int)box_bytes, MPI_BYTE, i, TAG_TO_ROOT, job,
+			  &requests[i]);
 	if (wait_all(node_count, requests, clock_ns() + timeout_ns)) {
 		report_missing(what, requests);
 		result->status = -ETIMEDOUT;
@@ -158,7 +164,8 @@ static int gather_at_root(const char *what, const struct header *mine, unsigned 
 	for (int i = 1; i < node_count && !result->status; i++) {
 		const struct header *theirs = (const struct header *)(boxes + (size_t)i * box_bytes);
 		if (theirs->sequence != mine->sequence || theirs->bytes != mine->bytes) {
-			report("%s: node %d is in another collective call; all nodes must make the same calls in the same "
+			report("%s: node %d is in another collective call; all nodes must make the same "
+			       "calls in the same "
 			       "order",
 			       what, i);
 			result->status = -EIO;
@@ -184,14 +191,18 @@ static int gather_at_root(const char *what, const struct header *mine, unsigned 
 }
 
 /* The others: send, and wait for the answer a little longer than node 0 waits for the slowest. */
-static int gather_from_root(const char *what, const unsigned char *contribution, unsigned char *boxes, size_t box_bytes)
+static int gather_from_root(const char *what, const unsigned char *contribution, unsigned char *boxes,
+			    size_t box_bytes)
 {
 	MPI_Request requests[2];
 
-	MPI_Isend((void *)(uintptr_t)contribution, (int)box_bytes, MPI_BYTE, 0, TAG_TO_ROOT, job, &requests[0]);
-	MPI_Irecv(boxes, (int)(box_bytes * (size_t)node_count), MPI_BYTE, 0, TAG_FROM_ROOT, job, &requests[1]);
+	MPI_Isend((void *)(uintptr_t)contribution, (int)box_bytes, MPI_BYTE, 0, TAG_TO_ROOT, job,
+		  &requests[0]);
+	MPI_Irecv(boxes, (int)(box_bytes * (size_t)node_count), MPI_BYTE, 0, TAG_FROM_ROOT, job,
+		  &requests[1]);
 	if (wait_all(2, requests, clock_ns() + timeout_ns + GRACE_NS)) {
-		report("%s: node 0 did not answer within %g s (MINORCA_TIMEOUT)", what, (double)timeout_ns / 1e9);
+		report("%s: node 0 did not answer within %g s (MINORCA_TIMEOUT)", what,
+		       (double)timeout_ns / 1e9);
 		forget(2, requests);
 		return -ETIMEDOUT;
 	}
@@ -213,10 +224,12 @@ int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes
 	error = own_node ? gather_from_root(what, contribution, boxes, box_bytes)
 			 : gather_at_root(what, &header, boxes, box_bytes);
 	for (int i = 0; i < node_count && !error; i++)
-		memcpy((unsigned char *)all + (size_t)i * bytes, boxes + (size_t)i * box_bytes + sizeof header, bytes);
-	/* After an error MPI may still hold the buffer. */
+		memcpy((unsigned char *)all + (size_t)i * bytes,
+		       boxes + (size_t)i * box_bytes + sizeof header, bytes);
 	if (!error)
 		free(boxes);
+	else
+		abandoned = boxes; /* MPI may still send from it; the job is over */
 	return error;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Bootstrap: MPI starts the job and carries addresses between nodes. The only file that calls MPI, and only from
- * dsm_init(), dsm_finalize() and the making and freeing of regions; never in the fault path.
+ * Bootstrap: MPI starts the job and carries addresses between nodes. The only file that calls MPI, and only
+ * from dsm_init(), dsm_finalize() and the making and freeing of regions; never in the fault path.
  *
  * Every wait is bounded, and says whom it waited for.
  */
@@ -19,22 +19,26 @@
  */
 int bootstrap_open(int *argc, char ***argv, uint64_t timeout_ns, int *node, int *nodes, bool *owns_mpi);
 
-/** Ends what bootstrap_open() began. With @in_step false (a node is missing), MPI is not ended: that would wait. */
+/** Ends what bootstrap_open() began. With @in_step false (a node is missing), MPI is not ended: that would
+ * wait. */
 void bootstrap_close(bool owns_mpi, bool in_step);
 
 /**
  * Collects @bytes from every node, in node order, at every node. @bytes is the same everywhere.
  *
  * @param what  for the message when a node is missing: "dsm_region_create(grid)"
- * @return 0; -ETIMEDOUT: the nodes named on stderr (by node 0) did not arrive; -EIO: nodes are in different calls.
+ * @return 0; -ETIMEDOUT: the nodes named on stderr (by node 0) did not arrive; -EIO: nodes are in different
+ * calls.
  */
 int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes);
 
 /**
- * Tells all nodes how a step went on this one: @status is 0 or -errno. When it went wrong on several, only the lowest-numbered
- * of them says so: it reports @message (unless that is NULL: it has been reported already).
+ * Tells all nodes how a step went on this one: @status is 0 or -errno. When it went wrong on several, only
+ * the lowest-numbered of them says so: it reports @message (unless that is NULL: it has been reported
+ * already).
  *
- * @return 0 if it went well everywhere; this node's error if it has one; otherwise the error of the lowest-numbered node that has.
+ * @return 0 if it went well everywhere; this node's error if it has one; otherwise the error of the
+ * lowest-numbered node that has.
  */
 int bootstrap_agree(const char *what, int status, const char *message);
 

@@ -1,6 +1,6 @@
 /*
- * Delivery by thread: handler threads read the descriptor and resolve what it says. The inline delivery has a descriptor
- * too, but nothing is ever read from it: its faults come as SIGBUS, to fault.c.
+ * Delivery by thread: handler threads read the descriptor and resolve what it says. The inline delivery has a
+ * descriptor too, but nothing is ever read from it: its faults come as SIGBUS, to fault.c.
  */
 #include "dsm/delivery.h"
 
@@ -27,8 +27,8 @@
 
 /* Faults taken from the descriptor at once. */
 #define BATCH 16
-/* A spinning handler that has had nothing to do for this long sleeps until the next fault: more nodes than cores must
- * still make progress. (It does not yield: see backoff.h.) */
+/* A spinning handler that has had nothing to do for this long sleeps until the next fault: more nodes than
+ * cores must still make progress. (It does not yield: see backoff.h.) */
 #define SPIN_IDLE_NS 2000000
 
 struct handler {
@@ -43,8 +43,8 @@ struct delivery {
 	bool open;
 	int uffd;
 	bool spin;
-	int stop_event;	   /* eventfd: wakes the blocking handlers to end */
-	atomic_bool stop;  /* ends the spinning ones */
+	int stop_event;	  /* eventfd: wakes the blocking handlers to end */
+	atomic_bool stop; /* ends the spinning ones */
 	struct handler *handlers;
 	unsigned handler_count;
 };
@@ -79,8 +79,8 @@ static void handle(struct lane *lane, const struct uffd_msg *message)
 
 static void handle_batch(struct handler *h, const struct uffd_msg *messages, size_t count)
 {
-	/* Sequentially consistent, and so is the store that takes a region off the table: either we do not find the
-	 * region, or delivery_quiesce(), which comes after that store, finds us at work. */
+	/* Sequentially consistent, and so is the store that takes a region off the table: either we do not
+	 * find the region, or delivery_quiesce(), which comes after that store, finds us at work. */
 	atomic_fetch_add(&h->turn, 1);
 	atomic_thread_fence(memory_order_seq_cst);
 	struct lane *lane = lane_acquire();
@@ -90,7 +90,8 @@ static void handle_batch(struct handler *h, const struct uffd_msg *messages, siz
 	atomic_fetch_add_explicit(&h->turn, 1, memory_order_release); /* pairs with delivery_quiesce() */
 }
 
-/* Waits for faults after an empty-handed read. @idle_since: when there was something last. @return false: time to end. */
+/* Waits for faults after an empty-handed read. @idle_since: when there was something last. @return false:
+ * time to end. */
 static bool wait_for_faults(struct delivery *d, uint64_t idle_since)
 {
 	if (d->spin && clock_ns() - idle_since < SPIN_IDLE_NS)
@@ -166,8 +167,8 @@ static void close_delivery(struct delivery *d)
 
 static int open_descriptor(enum dsm_delivery delivery, char *message, size_t message_bytes)
 {
-	uint64_t features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
-			    UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+	uint64_t features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MISSING_SHMEM |
+			    UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP;
 	bool by_thread = delivery != DSM_DELIVERY_INLINE;
 
 	if (runtime.kernel[KERNEL_UFFD_MINOR_HUGETLB].available)
@@ -179,14 +180,18 @@ static int open_descriptor(enum dsm_delivery delivery, char *message, size_t mes
 		return fd;
 	if (fd == -EPERM || fd == -EACCES)
 		snprintf(message, message_bytes,
-			 by_thread ? "thread delivery needs faults from the kernel, which this user may not handle: run as "
-				     "root, or `chmod 666 /dev/userfaultfd`, or `sysctl vm.unprivileged_userfaultfd=1`; or use "
+			 by_thread ? "thread delivery needs faults from the kernel, which this user may not "
+				     "handle: run as "
+				     "root, or `chmod 666 /dev/userfaultfd`, or `sysctl "
+				     "vm.unprivileged_userfaultfd=1`; or use "
 				     "MINORCA_DELIVERY=inline, which needs none of them"
-				   : "this user may not use userfaultfd (%s): a container's seccomp filter may forbid the call; "
+				   : "this user may not use userfaultfd (%s): a container's seccomp filter "
+				     "may forbid the call; "
 				     "allow userfaultfd there, or `chmod 666 /dev/userfaultfd`",
 			 strerror(-fd));
 	else
-		snprintf(message, message_bytes, "cannot open userfaultfd for delivery %s: %s; see `minorca info`",
+		snprintf(message, message_bytes,
+			 "cannot open userfaultfd for delivery %s: %s; see `minorca info`",
 			 delivery_name(delivery), strerror(-fd));
 	return fd;
 }
@@ -230,7 +235,8 @@ void delivery_quiesce(enum dsm_delivery delivery)
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned i = 0; i < d->handler_count; i++) {
 		uint64_t turn = atomic_load(&d->handlers[i].turn);
-		/* A turn ends on its own: it waits for nothing but page locks and, for a bounded time, the fabric. */
+		/* A turn ends on its own: it waits for nothing but page locks and, for a bounded time, the
+		 * fabric. */
 		unsigned turns = 0;
 		while (turn % 2 && atomic_load_explicit(&d->handlers[i].turn, memory_order_acquire) == turn)
 			backoff(&turns);

@@ -1,6 +1,6 @@
 /*
- * Deliveries: the userfaultfd descriptors that regions are registered with, and the handler threads behind those that
- * are read. Made when the first region asks for one, kept until dsm_finalize().
+ * Deliveries: the userfaultfd descriptors that regions are registered with, and the handler threads behind
+ * those that are read. Made when the first region asks for one, kept until dsm_finalize().
  */
 #ifndef MINORCA_DSM_DELIVERY_H
 #define MINORCA_DSM_DELIVERY_H
@@ -10,16 +10,18 @@
 #include <minorca.h>
 
 /**
- * The descriptor for a delivery. For the thread deliveries, also starts the handler threads (MINORCA_HANDLERS).
+ * The descriptor for a delivery. For the thread deliveries, also starts the handler threads
+ * (MINORCA_HANDLERS).
  *
  * @param message  filled with what to tell the user, on an error
- * @return the descriptor; -EPERM: thread delivery needs a privilege that this user lacks; -EOPNOTSUPP; -EAGAIN: no thread.
+ * @return the descriptor; -EPERM: thread delivery needs a privilege that this user lacks; -EOPNOTSUPP;
+ * -EAGAIN: no thread.
  */
 int delivery_open(enum dsm_delivery delivery, char *message, size_t message_bytes);
 
 /**
- * Waits until no handler thread is at work on a region that was taken off runtime.regions before the call: waking the thread that
- * faulted is not the last thing that a handler does with a page.
+ * Waits until no handler thread is at work on a region that was taken off runtime.regions before the call:
+ * waking the thread that faulted is not the last thing that a handler does with a page.
  */
 void delivery_quiesce(enum dsm_delivery delivery);
 

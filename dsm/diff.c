@@ -48,7 +48,8 @@ static size_t skip_different(const unsigned char *now, const unsigned char *befo
 	return at;
 }
 
-size_t diff_next(const unsigned char *now, const unsigned char *before, size_t from, size_t bytes, size_t *end)
+size_t diff_next(const unsigned char *now, const unsigned char *before, size_t from, size_t bytes,
+		 size_t *end)
 {
 	size_t start = skip_equal(now, before, from, bytes);
 

@@ -1,6 +1,7 @@
 /*
- * The fault path, top to bottom: on_sigbus() is where inline delivery enters, fault_resolve() is what both deliveries do.
- * It allocates nothing, takes no lock but the page's and the thread's own lane, calls no stdio and no MPI.
+ * The fault path, top to bottom: on_sigbus() is where inline delivery enters, fault_resolve() is what both
+ * deliveries do. It allocates nothing, takes no lock but the page's and the thread's own lane, calls no stdio
+ * and no MPI.
  */
 #include "dsm/fault.h"
 
@@ -70,8 +71,9 @@ static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool w
 		error = page_begin_write(lane, r, page);
 	if (error)
 		return error;
-	/* Before the page is mapped: from then on other threads may load from it and go on to a barrier, whose acquire must
-	 * find the page in the set. (It then waits for our lock.) The same goes for the dirty set. */
+	/* Before the page is mapped: from then on other threads may load from it and go on to a barrier,
+	 * whose acquire must find the page in the set. (It then waits for our lock.) The same goes for the
+	 * dirty set. */
 	page_set_add(&r->cached, page);
 	error = pages_map(r, page, 1, writable);
 	if (!error)
@@ -93,8 +95,8 @@ static int upgrade_page(struct lane *lane, struct dsm_region *r, size_t page)
 }
 
 /*
- * The page is mapped as the access needs it. Another thread of this node was faster; or the kernel took the page out of
- * the page table on its own (reclaim), and it has to be mapped again.
+ * The page is mapped as the access needs it. Another thread of this node was faster; or the kernel took the
+ * page out of the page table on its own (reclaim), and it has to be mapped again.
  */
 static int map_again(struct lane *lane, struct dsm_region *r, size_t page, bool present)
 {
@@ -128,8 +130,8 @@ int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool wri
 int page_begin_write(struct lane *lane, struct dsm_region *r, size_t page)
 {
 	/*
-	 * A page at home is its own master: publishing it needs no bytes, only to know which blocks changed. A page of one block
-	 * needs no twin for that.
+	 * A page at home is its own master: publishing it needs no bytes, only to know which blocks changed.
+	 * A page of one block needs no twin for that.
 	 */
 	if (home_of(&r->home, page) != runtime.node || r->blocks_per_page > 1) {
 		struct page *p = &r->table.pages[page];
@@ -152,7 +154,8 @@ int pages_map(struct dsm_region *r, size_t first, size_t count, bool writable)
 
 	if (r->inline_delivery)
 		mode |= UFFDIO_CONTINUE_MODE_DONTWAKE; /* nobody waits in the kernel */
-	error = uffd_continue_all(r->uffd, region_app(r, first), count * page_bytes, page_bytes, mode, &existed);
+	error =
+	    uffd_continue_all(r->uffd, region_app(r, first), count * page_bytes, page_bytes, mode, &existed);
 	/* Pages that were mapped already: threads may wait for them, and CONTINUE has not woken those. */
 	if (!error && existed && !r->inline_delivery)
 		error = uffd_wake(r->uffd, region_app(r, first), count * page_bytes);
@@ -164,14 +167,16 @@ int pages_protect(struct dsm_region *r, size_t first, size_t count, bool protect
 	return uffd_writeprotect(r->uffd, region_app(r, first), count * region_page_bytes(r), protect);
 }
 
-/* --- what is not ours, and what cannot be mended --------------------------------------------------------- */
+/* --- what is not ours, and what cannot be mended ---------------------------------------------------------
+ */
 
 /* As the kernel would have done without us: by the disposition that was there before. */
 static void hand_on(int signal, siginfo_t *info, void *context)
 {
 	bool sent = info->si_code <= 0; /* by kill() and the like, not raised by an access */
 
-	if (previous.sa_flags & SA_SIGINFO || (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)) {
+	if (previous.sa_flags & SA_SIGINFO ||
+	    (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)) {
 		sigset_t mask = ((ucontext_t *)context)->uc_sigmask, now;
 		sigorset(&mask, &mask, &previous.sa_mask);
 		if (!(previous.sa_flags & SA_NODEFER))
@@ -186,8 +191,8 @@ static void hand_on(int signal, siginfo_t *info, void *context)
 	}
 	if (sent && previous.sa_handler == SIG_IGN)
 		return;
-	/* Ignoring does not help against an access: the kernel kills then, and so do we. The access is tried again on
-	 * return; a signal that was sent is sent again and waits until then. */
+	/* Ignoring does not help against an access: the kernel kills then, and so do we. The access is tried
+	 * again on return; a signal that was sent is sent again and waits until then. */
 	struct sigaction die = {.sa_handler = SIG_DFL};
 	sigaction(signal, &die, NULL);
 	if (sent)
@@ -232,11 +237,18 @@ static const char *explain(int error)
 _Noreturn void fault_die(const struct dsm_region *r, size_t page, int error)
 {
 	struct report_part parts[] = {
-		REPORT_TEXT("cannot resolve the fault on page "), REPORT_NUMBER(page), REPORT_TEXT(" (home: node "),
-		REPORT_NUMBER((uint64_t)home_of(&r->home, page)), REPORT_TEXT(") of region "), REPORT_TEXT(r->name),
-		REPORT_TEXT(" at "), REPORT_HEX((uint64_t)(uintptr_t)region_app(r, page)),
-		REPORT_TEXT(", error "), REPORT_NUMBER((uint64_t)-error), REPORT_TEXT(": "),
-		REPORT_TEXT(explain(error)),
+	    REPORT_TEXT("cannot resolve the fault on page "),
+	    REPORT_NUMBER(page),
+	    REPORT_TEXT(" (home: node "),
+	    REPORT_NUMBER((uint64_t)home_of(&r->home, page)),
+	    REPORT_TEXT(") of region "),
+	    REPORT_TEXT(r->name),
+	    REPORT_TEXT(" at "),
+	    REPORT_HEX((uint64_t)(uintptr_t)region_app(r, page)),
+	    REPORT_TEXT(", error "),
+	    REPORT_NUMBER((uint64_t)-error),
+	    REPORT_TEXT(": "),
+	    REPORT_TEXT(explain(error)),
 	};
 	struct sigaction die = {.sa_handler = SIG_DFL};
 	sigset_t bus;

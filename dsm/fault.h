@@ -17,8 +17,8 @@ int fault_install(void);
 void fault_uninstall(void);
 
 /**
- * Resolves a fault: on return 0 the access that faulted may be tried again. Async-signal-safe. The caller holds @lane and
- * has all signals blocked.
+ * Resolves a fault: on return 0 the access that faulted may be tried again. Async-signal-safe. The caller
+ * holds @lane and has all signals blocked.
  *
  * @param write    the access was a store
  * @param present  the page was mapped: the store met write protection
@@ -29,9 +29,11 @@ int fault_resolve(struct lane *lane, struct dsm_region *region, size_t page, boo
 /** Says why a fault cannot be resolved, and ends the process by SIGBUS, as the kernel would have. */
 _Noreturn void fault_die(const struct dsm_region *region, size_t page, int error);
 
-/* --- steps that the fault path shares with prefetch, publish and acquire. Pages are locked by the caller. --- */
+/* --- steps that the fault path shares with prefetch, publish and acquire. Pages are locked by the caller.
+ * --- */
 
-/** Makes a mapped or about-to-be-mapped page count as changed by this node: twin, and the dirty set. @return 0 or -ENOMEM. */
+/** Makes a mapped or about-to-be-mapped page count as changed by this node: twin, and the dirty set. @return
+ * 0 or -ENOMEM. */
 int page_begin_write(struct lane *lane, struct dsm_region *region, size_t page);
 
 /** Maps pages that are complete in the file, writable or write-protected. @return 0 or -errno. */

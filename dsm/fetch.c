@@ -1,7 +1,8 @@
 /*
- * Why a page that was fetched is right: its versions are read before its data. A publisher writes data first and
- * advances the version after (release.c), so data read here is at least as new as the version that is remembered for it. If it is newer,
- * the remembered version is too old, and the worst that follows is that the block is read once more.
+ * Why a page that was fetched is right: its versions are read before its data. A publisher writes data first
+ * and advances the version after (release.c), so data read here is at least as new as the version that is
+ * remembered for it. If it is newer, the remembered version is too old, and the worst that follows is that
+ * the block is read once more.
  */
 #include "dsm/fetch.h"
 
@@ -35,8 +36,9 @@ static int post_blocks(struct lane *lane, struct dsm_region *r, int home, size_t
 }
 
 /*
- * Sees to it that the file holds the pages. hugetlb: an empty pool must be an error here, not a SIGBUS at the alias. shmem
- * has no pool, and storing to the alias allocates; only a page to which nothing will be stored needs it done.
+ * Sees to it that the file holds the pages. hugetlb: an empty pool must be an error here, not a SIGBUS at the
+ * alias. shmem has no pool, and storing to the alias allocates; only a page to which nothing will be stored
+ * needs it done.
  */
 static int allocate(struct dsm_region *r, size_t first, size_t count)
 {
@@ -72,9 +74,10 @@ static bool read_in_one_chain(const struct dsm_region *r, size_t first, size_t c
 	return r->blocks_per_page == 1;
 }
 
-/* Posts reads for the blocks that are out of date, neighbours together. Nothing is read of blocks that nobody ever
- * published: they are zero at home, and zero here if nothing was ever held. */
-static int post_stale_blocks(struct lane *lane, struct dsm_region *r, int home, size_t first_block, size_t count)
+/* Posts reads for the blocks that are out of date, neighbours together. Nothing is read of blocks that nobody
+ * ever published: they are zero at home, and zero here if nothing was ever held. */
+static int post_stale_blocks(struct lane *lane, struct dsm_region *r, int home, size_t first_block,
+			     size_t count)
 {
 	const uint64_t *versions = (const uint64_t *)(void *)lane->scratch;
 	const uint64_t *held = r->table.held + first_block;

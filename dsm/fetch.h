@@ -14,11 +14,12 @@ struct dsm_region;
 size_t fetch_pages_max(const struct dsm_region *region);
 
 /**
- * Makes pages [@first, @first + @count) complete in the alias and up to date as of now. They have one home, which is
- * not this node, they are locked by the caller and not mapped, and there are at most fetch_pages_max() of them. Async-signal-safe.
+ * Makes pages [@first, @first + @count) complete in the alias and up to date as of now. They have one home,
+ * which is not this node, they are locked by the caller and not mapped, and there are at most
+ * fetch_pages_max() of them. Async-signal-safe.
  *
- * @return 0; -ENOSPC: the hugepage pool is empty; -EHOSTDOWN, -ETIMEDOUT: the home does not answer. After an error nothing
- *         more is held than before.
+ * @return 0; -ENOSPC: the hugepage pool is empty; -EHOSTDOWN, -ETIMEDOUT: the home does not answer. After an
+ * error nothing more is held than before.
  */
 int fetch_pages(struct lane *lane, struct dsm_region *region, size_t first, size_t count);
 

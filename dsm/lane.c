@@ -16,8 +16,8 @@ static unsigned count;
 static atomic_uint next_thread;
 
 /*
- * This thread's lane number plus one; 0: none yet. The library is built with the initial-exec TLS model, so that
- * reading this in a signal handler allocates nothing.
+ * This thread's lane number plus one; 0: none yet. The library is built with the initial-exec TLS model, so
+ * that reading this in a signal handler allocates nothing.
  */
 static __thread unsigned mine;
 
@@ -77,8 +77,9 @@ struct lane *lane_acquire(void)
 	struct lane *lane = &lanes[(mine - 1) % count];
 
 	/*
-	 * Acquire pairs with the release in lane_release(): what the thread before us left in the lane (scratch, counters, the
-	 * transport's queues) is seen here. Uncontended unless there are more threads than lanes.
+	 * Acquire pairs with the release in lane_release(): what the thread before us left in the lane
+	 * (scratch, counters, the transport's queues) is seen here. Uncontended unless there are more threads
+	 * than lanes.
 	 */
 	for (unsigned turns = 0; atomic_exchange_explicit(&lane->held, 1, memory_order_acquire);)
 		backoff(&turns);

@@ -1,8 +1,9 @@
 /*
  * Lanes: what a thread needs to talk to peers without sharing anything with other threads.
  *
- * There is a fixed number of lanes (MINORCA_LANES), made at start: the fault path allocates nothing. A thread takes
- * the same lane each time; with more threads than lanes some share one, and lane_acquire() makes them take turns.
+ * There is a fixed number of lanes (MINORCA_LANES), made at start: the fault path allocates nothing. A thread
+ * takes the same lane each time; with more threads than lanes some share one, and lane_acquire() makes them
+ * take turns.
  */
 #ifndef MINORCA_DSM_LANE_H
 #define MINORCA_DSM_LANE_H
@@ -39,8 +40,9 @@ struct lane *lane_at(unsigned index);
 void *lanes_scratch(void);
 
 /**
- * Takes this thread's lane; waits while another thread that shares it is using it. All signals must be blocked (or this be
- * the fault handler): a handler that ran on this thread meanwhile would wait for itself. Async-signal-safe.
+ * Takes this thread's lane; waits while another thread that shares it is using it. All signals must be
+ * blocked (or this be the fault handler): a handler that ran on this thread meanwhile would wait for itself.
+ * Async-signal-safe.
  */
 struct lane *lane_acquire(void);
 

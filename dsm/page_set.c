@@ -1,8 +1,8 @@
 /*
  * The order of the two levels is what makes it right. The adder sets the leaf bit, then the summary bit; the
  * taker clears the summary word, then the leaf word. If the taker's exchange of the leaf word misses the
- * adder's bit, it came before the adder's step on the leaf, so the taker's exchange of the summary did too, and
- * the adder's step on the summary, which follows, leaves the summary bit set for next time. All four are
+ * adder's bit, it came before the adder's step on the leaf, so the taker's exchange of the summary did too,
+ * and the adder's step on the summary, which follows, leaves the summary bit set for next time. All four are
  * sequentially consistent read-modify-writes or loads.
  */
 #include "dsm/page_set.h"
@@ -37,7 +37,8 @@ void page_set_add(struct page_set *set, size_t page)
 	uint64_t summary_bit = 1ull << (word % 64);
 
 	atomic_fetch_or(&set->leaf[word], 1ull << (page % 64));
-	/* A set summary bit seen here is cleared, if at all, before the leaf word is taken: our bit is in it. */
+	/* A set summary bit seen here is cleared, if at all, before the leaf word is taken: our bit is in it.
+	 */
 	if (!(atomic_load(&set->summary[word / 64]) & summary_bit))
 		atomic_fetch_or(&set->summary[word / 64], summary_bit);
 }
@@ -54,7 +55,8 @@ static void add_run(struct page_set *set, const struct run *run)
 }
 
 /* Adds @page to @run; visits what was gathered when @page does not continue it. */
-static int gather(struct run *run, size_t page, size_t max_run, int (*visit)(void *, size_t, size_t), void *argument)
+static int gather(struct run *run, size_t page, size_t max_run, int (*visit)(void *, size_t, size_t),
+		  void *argument)
 {
 	if (run->count && run->first + run->count == page && run->count < max_run) {
 		run->count++;
@@ -80,8 +82,8 @@ static int take_word(struct page_set *set, size_t word, struct run *run, size_t 
 	return 0;
 }
 
-int page_set_take(struct page_set *set, size_t max_run, int (*visit)(void *argument, size_t first, size_t count),
-		  void *argument)
+int page_set_take(struct page_set *set, size_t max_run,
+		  int (*visit)(void *argument, size_t first, size_t count), void *argument)
 {
 	struct run run = {0, 0};
 	int error = 0;
@@ -94,7 +96,8 @@ int page_set_take(struct page_set *set, size_t max_run, int (*visit)(void *argum
 			error = take_word(set, s * 64 + (size_t)__builtin_ctzll(words), &run, max_run, visit,
 					  argument);
 			if (error) {
-				atomic_fetch_or(&set->summary[s], words); /* this one, and those not looked at */
+				atomic_fetch_or(&set->summary[s],
+						words); /* this one, and those not looked at */
 				break;
 			}
 		}

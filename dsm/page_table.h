@@ -1,11 +1,13 @@
 /*
- * What this node knows of each page of a region: its lock, how it is mapped, its twin, and the versions of the
- * bytes held.
+ * What this node knows of each page of a region: its lock, how it is mapped, its twin, and the versions of
+ * the bytes held.
  *
- * A table is region-shaped and costs memory only for pages that were used. It knows nothing of userfaultfd or transports.
+ * A table is region-shaped and costs memory only for pages that were used. It knows nothing of userfaultfd or
+ * transports.
  *
- * Page locks are spin locks: they are taken in the fault handler. A thread that holds one has all signals blocked and
- * never touches the app mapping. Whoever needs several takes them in ascending order of the page number, so that there is no deadlock.
+ * Page locks are spin locks: they are taken in the fault handler. A thread that holds one has all signals
+ * blocked and never touches the app mapping. Whoever needs several takes them in ascending order of the page
+ * number, so that there is no deadlock.
  */
 #ifndef MINORCA_DSM_PAGE_TABLE_H
 #define MINORCA_DSM_PAGE_TABLE_H
@@ -51,7 +53,8 @@ void page_table_destroy(struct page_table *table);
 /** Takes a page's lock if it is free. */
 static inline bool page_try_lock(struct page *page)
 {
-	/* Acquire: pairs with page_unlock(); what the holder before us wrote to the page's fields and bytes is seen. */
+	/* Acquire: pairs with page_unlock(); what the holder before us wrote to the page's fields and bytes
+	 * is seen. */
 	return !atomic_load_explicit(&page->lock, memory_order_relaxed) &&
 	       !atomic_exchange_explicit(&page->lock, 1, memory_order_acquire);
 }

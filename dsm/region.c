@@ -1,6 +1,6 @@
 /*
- * Making and freeing regions. Collective: each stage ends with the nodes telling each other how it went, and all go on or all
- * give up.
+ * Making and freeing regions. Collective: each stage ends with the nodes telling each other how it went, and
+ * all go on or all give up.
  */
 #include "dsm/region.h"
 
@@ -55,7 +55,8 @@ static uint64_t round_up(uint64_t value, uint64_t unit)
 	return (value + unit - 1) / unit * unit;
 }
 
-__attribute__((format(printf, 3, 4))) static int refuse(struct draft *draft, int error, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int refuse(struct draft *draft, int error, const char *format,
+							...)
 {
 	size_t used = (size_t)snprintf(draft->message, sizeof draft->message, "%s: ", draft->what);
 	va_list arguments;
@@ -72,7 +73,8 @@ static int propose(struct draft *draft, size_t bytes, const struct dsm_region_op
 	uint64_t page_bytes = o->page_size_bytes ? o->page_size_bytes : runtime.settings.page_size_bytes;
 
 	if (!memory_page_size_is_known(page_bytes))
-		return refuse(draft, -EINVAL, "a page size of %" PRIu64 " bytes; regions have 4096, 2097152 or 1073741824",
+		return refuse(draft, -EINVAL,
+			      "a page size of %" PRIu64 " bytes; regions have 4096, 2097152 or 1073741824",
 			      page_bytes);
 	if (!bytes || bytes > UINT64_MAX / 2)
 		return refuse(draft, -EINVAL, "%zu bytes", bytes);
@@ -89,9 +91,12 @@ static int propose(struct draft *draft, size_t bytes, const struct dsm_region_op
 	case DSM_HOME_BLOCK:
 		return 0;
 	case DSM_HOME_CYCLIC:
-		p->chunk_bytes = o->chunk_bytes ? o->chunk_bytes : page_bytes > 2 * MIB ? page_bytes : 2 * MIB;
+		p->chunk_bytes = o->chunk_bytes		? o->chunk_bytes
+				 : page_bytes > 2 * MIB ? page_bytes
+							: 2 * MIB;
 		if (p->chunk_bytes % page_bytes)
-			return refuse(draft, -EINVAL, "chunks of %" PRIu64 " bytes are not whole pages", p->chunk_bytes);
+			return refuse(draft, -EINVAL, "chunks of %" PRIu64 " bytes are not whole pages",
+				      p->chunk_bytes);
 		return 0;
 	case DSM_HOME_NODE:
 		p->home_node = o->home_node;
@@ -126,8 +131,8 @@ static int compare_proposals(struct draft *draft, const struct proposal *all)
 				      "differs between nodes: here %" PRIu64 " bytes of %" PRIu64
 				      "-byte pages, home policy %d; on node %d %" PRIu64 " bytes of %" PRIu64
 				      "-byte pages, home policy %d",
-				      mine->bytes, mine->page_bytes, mine->home, i, all[i].bytes, all[i].page_bytes,
-				      all[i].home);
+				      mine->bytes, mine->page_bytes, mine->home, i, all[i].bytes,
+				      all[i].page_bytes, all[i].home);
 	return 0;
 }
 
@@ -143,7 +148,8 @@ static uint64_t read_limit(const char *path, const char *name, uint64_t otherwis
 	if (!file)
 		return otherwise;
 	while (fgets(line, sizeof line, file)) {
-		if (name && !strncmp(line, name, strlen(name)) && sscanf(line + strlen(name), "%" SCNu64, &value) == 1)
+		if (name && !strncmp(line, name, strlen(name)) &&
+		    sscanf(line + strlen(name), "%" SCNu64, &value) == 1)
 			found = value * KIB;
 		else if (!name && sscanf(line, "%" SCNu64, &value) == 1)
 			found = value;
@@ -175,8 +181,8 @@ static uint64_t host_bytes(const struct home_map *map, unsigned page_shift)
 	return bytes;
 }
 
-/* Before anything is allocated: a hugepage pool that is too small is told as a whole, with what all nodes of the machine need;
- * and ordinary memory that is too small would be told by the kernel's OOM killer. */
+/* Before anything is allocated: a hugepage pool that is too small is told as a whole, with what all nodes of
+ * the machine need; and ordinary memory that is too small would be told by the kernel's OOM killer. */
 static int check_capacity(struct draft *draft)
 {
 	const struct dsm_region *r = draft->region;
@@ -189,7 +195,8 @@ static int check_capacity(struct draft *draft)
 		if (needed > available || available - needed < MEMORY_SLACK_BYTES)
 			return refuse(draft, -ENOMEM,
 				      "too large: the nodes of this machine are home of %" PRIu64
-				      " MiB and %" PRIu64 " MiB of memory are available; make the region smaller or use "
+				      " MiB and %" PRIu64
+				      " MiB of memory are available; make the region smaller or use "
 				      "more machines",
 				      needed / MIB, available / MIB);
 		return 0;
@@ -201,8 +208,9 @@ static int check_capacity(struct draft *draft)
 	uint64_t pages = needed / page_bytes, usable = pool.free + pool.overcommit - pool.surplus;
 	if (pages > usable)
 		return refuse(draft, -ENOSPC,
-			      "the nodes of this machine are home of %" PRIu64 " hugepages of %s, and the pool has %" PRIu64
-			      " free (of %" PRIu64 "); enlarge it, with room for pages that are fetched: echo %" PRIu64
+			      "the nodes of this machine are home of %" PRIu64
+			      " hugepages of %s, and the pool has %" PRIu64 " free (of %" PRIu64
+			      "); enlarge it, with room for pages that are fetched: echo %" PRIu64
 			      " > /sys/kernel/mm/hugepages/hugepages-%zukB/nr_hugepages",
 			      pages, memory_page_size_name(page_bytes), pool.free, pool.total,
 			      pool.total - pool.free + 2 * pages, page_bytes / KIB);
@@ -221,7 +229,8 @@ static int describe_collision(struct draft *draft, uint64_t address)
 		fclose(maps);
 	}
 	return refuse(draft, -EADDRINUSE,
-		      "cannot be at %#" PRIx64 ", %" PRIu64 " bytes: taken by \"%s\"; choose another address, or none (then "
+		      "cannot be at %#" PRIx64 ", %" PRIu64
+		      " bytes: taken by \"%s\"; choose another address, or none (then "
 		      "the nodes agree on one)",
 		      address, draft->proposal.bytes, line);
 }
@@ -238,14 +247,14 @@ static int map_at(struct draft *draft, uint64_t address)
 	else if (error == -EEXIST)
 		return describe_collision(draft, address);
 	else
-		return refuse(draft, error, "cannot map %zu bytes: %s; see `ulimit -v` and vm.max_map_count", r->bytes,
-			      strerror(-error));
+		return refuse(draft, error, "cannot map %zu bytes: %s; see `ulimit -v` and vm.max_map_count",
+			      r->bytes, strerror(-error));
 	return 0;
 }
 
 /*
- * Agrees on an address and maps the region there. The address that the user asked for is tried once; otherwise each
- * node says what it has free, all choose the same, and all try.
+ * Agrees on an address and maps the region there. The address that the user asked for is tried once;
+ * otherwise each node says what it has free, all choose the same, and all try.
  */
 static int agree_on_address(struct draft *draft, const struct proposal *first_round)
 {
@@ -255,7 +264,7 @@ static int agree_on_address(struct draft *draft, const struct proposal *first_ro
 	size_t alignment = r->hugetlb && region_page_bytes(r) > 2 * MIB ? region_page_bytes(r) : 2 * MIB;
 	int error = all && spaces ? 0 : -ENOMEM;
 
-	if (!error)
+	if (all)
 		memcpy(all, first_round, (size_t)runtime.nodes * sizeof *all);
 	for (int attempt = 0; !error; attempt++) {
 		uint64_t address = draft->proposal.address;
@@ -264,12 +273,15 @@ static int agree_on_address(struct draft *draft, const struct proposal *first_ro
 		if (!address)
 			address = address_choose(spaces, runtime.nodes, r->bytes, alignment);
 		if (!address)
-			error = refuse(draft, -ENOMEM,
-				       "too large: no range of %zu bytes of address space is free on all nodes", r->bytes);
+			error =
+			    refuse(draft, -ENOMEM,
+				   "too large: no range of %zu bytes of address space is free on all nodes",
+				   r->bytes);
 		else
 			error = map_at(draft, address);
 		bool last = draft->proposal.address || attempt + 1 == ADDRESS_TRIES;
-		error = bootstrap_agree(draft->what, error, last || error != -EADDRINUSE ? draft->message : NULL);
+		error =
+		    bootstrap_agree(draft->what, error, last || error != -EADDRINUSE ? draft->message : NULL);
 		if (error != -EADDRINUSE || last)
 			break;
 		if (r->app)
@@ -301,7 +313,8 @@ static int make_memory(struct draft *draft)
 	r->versions_bytes = round_up(pages * r->blocks_per_page * sizeof(uint64_t), 4096);
 	r->versions_fd = memory_file_create("minorca-versions", r->versions_bytes, 4096);
 	if (r->versions_fd < 0)
-		return refuse(draft, r->versions_fd, "cannot make the version table: %s", strerror(-r->versions_fd));
+		return refuse(draft, r->versions_fd, "cannot make the version table: %s",
+			      strerror(-r->versions_fd));
 	error = memory_map(r->fd, r->bytes, NULL, &memory);
 	if (!error) {
 		r->alias = memory;
@@ -319,7 +332,8 @@ static int make_memory(struct draft *draft)
 		error = page_set_create(&r->cached, pages);
 	if (error)
 		return refuse(draft, -ENOMEM,
-			      "too large: %zu bytes of address space for it and its tables are not to be had (%s); see `ulimit "
+			      "too large: %zu bytes of address space for it and its tables are not to be had "
+			      "(%s); see `ulimit "
 			      "-v`",
 			      r->bytes, strerror(-error));
 	if (runtime.settings.bind_memory)
@@ -340,7 +354,8 @@ static int register_app_mapping(struct draft *draft)
 		return refuse(draft, r->uffd, "%s", why);
 	int error = uffd_register(r->uffd, r->app, r->bytes, modes, NULL);
 	if (error)
-		return refuse(draft, error, "cannot register with userfaultfd: %s; see vm.max_map_count and `minorca info`",
+		return refuse(draft, error,
+			      "cannot register with userfaultfd: %s; see vm.max_map_count and `minorca info`",
 			      strerror(-error));
 	return 0;
 }
@@ -358,9 +373,10 @@ static int map_home_pages(struct draft *draft)
 			continue;
 		error = memory_allocate(r->fd, page * page_bytes, (end - page) * page_bytes);
 		if (error)
-			return refuse(draft, error == -ENOSPC ? -ENOSPC : -ENOMEM,
-				      "cannot allocate %zu home pages of %s: %s; another program took them meanwhile?",
-				      end - page, memory_page_size_name(page_bytes), strerror(-error));
+			return refuse(
+			    draft, error == -ENOSPC ? -ENOSPC : -ENOMEM,
+			    "cannot allocate %zu home pages of %s: %s; another program took them meanwhile?",
+			    end - page, memory_page_size_name(page_bytes), strerror(-error));
 		for (size_t i = page; i < end; i++)
 			r->table.pages[i].flags |= PAGE_IN_FILE;
 		if (!r->detects_stores)
@@ -384,7 +400,8 @@ static int expose(struct draft *draft, struct keys *keys)
 	int error = runtime.ops->expose(runtime.transport, SEGMENT_DATA(r->id), &data, &keys->data);
 
 	if (!error)
-		error = runtime.ops->expose(runtime.transport, SEGMENT_VERSIONS(r->id), &versions, &keys->versions);
+		error = runtime.ops->expose(runtime.transport, SEGMENT_VERSIONS(r->id), &versions,
+					    &keys->versions);
 	draft->message[0] = 0; /* the transport has said it */
 	return error;
 }
@@ -493,9 +510,9 @@ static int agree_on_proposal(struct draft *draft, int status, struct proposal *a
 	if (!status)
 		read_address_space(draft);
 	status = bootstrap_agree(draft->what, status, draft->message);
-	if (!status)
+	if (!status && all)
 		status = bootstrap_gather(draft->what, &draft->proposal, all, sizeof draft->proposal);
-	if (status)
+	if (status || !all)
 		return status;
 	return bootstrap_agree(draft->what, compare_proposals(draft, all), draft->message);
 }
@@ -516,11 +533,12 @@ static int build(struct draft *draft, const struct proposal *all)
 	error = bootstrap_agree(draft->what, error, draft->message);
 	if (error)
 		return error;
-	error = bootstrap_agree(draft->what, expose(draft, &keys), NULL);
+	error = bootstrap_agree(draft->what, expose(draft, &keys), draft->message);
 	return error ? error : attach_peers(draft, &keys);
 }
 
-int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_options *options, dsm_region **region)
+int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_options *options,
+		      dsm_region **region)
 {
 	static const struct dsm_region_options defaults;
 	struct draft draft = {0};
@@ -533,7 +551,9 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 	snprintf(draft.what, sizeof draft.what, "dsm_region_create(%s)", name);
 
 	struct proposal *all = calloc((size_t)runtime.nodes, sizeof *all);
-	draft.region = calloc(1, sizeof *draft.region);
+	draft.region = aligned_alloc(_Alignof(struct dsm_region), sizeof *draft.region);
+	if (draft.region)
+		memset(draft.region, 0, sizeof *draft.region);
 	int error = all && draft.region ? propose(&draft, bytes, options ? options : &defaults) : -ENOMEM;
 	if (!error)
 		error = find_free_id(&draft);
@@ -549,7 +569,8 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 	}
 	free(all);
 	if (!error) {
-		/* Release: a fault finds the region complete. The address of the region is known only from here on. */
+		/* Release: a fault finds the region complete. The address of the region is known only from
+		 * here on. */
 		atomic_store_explicit(&runtime.regions[draft.region->id], draft.region, memory_order_release);
 		*region = draft.region;
 	}

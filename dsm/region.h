@@ -23,8 +23,8 @@ struct dsm_region {
 	unsigned page_shift, block_shift;
 	unsigned blocks_per_page; /* 1 or 64 */
 	unsigned id;
-	int uffd;    /* of the delivery; not owned */
-	int fd;	     /* the memory file */
+	int uffd; /* of the delivery; not owned */
+	int fd;	  /* the memory file */
 	bool inline_delivery;
 	bool hugetlb;
 	bool detects_stores; /* false (kernel before 6.4): every mapped page counts as written */
@@ -33,7 +33,8 @@ struct dsm_region {
 
 	/* Written by the fault path and by publish and acquire. */
 	struct twins twins;
-	struct page_set dirty;	/* pages that this node has stored to since they were published, and perhaps others */
+	struct page_set
+	    dirty; /* pages that this node has stored to since they were published, and perhaps others */
 	struct page_set cached; /* pages of other homes that are mapped here, and perhaps others */
 
 	/* Set-up only. */

@@ -2,15 +2,17 @@
  * Publish and acquire.
  *
  * Publishing a page, in this order, under its lock:
- *   1. write-protect it: a store that comes from now on faults, waits for the lock, and belongs to the next interval;
+ *   1. write-protect it: a store that comes from now on faults, waits for the lock, and belongs to the next
+ * interval;
  *   2. write the bytes that differ from the twin to the master;
  *   3. advance the versions of the blocks that changed.
- * 2 before 3 pairs with fetch.c, which reads versions before data: whoever sees the new version reads the new bytes.
- * Steps 2 and 3 are one chain to one peer on one lane, which the transport keeps in order.
+ * 2 before 3 pairs with fetch.c, which reads versions before data: whoever sees the new version reads the new
+ * bytes. Steps 2 and 3 are one chain to one peer on one lane, which the transport keeps in order.
  *
- * What this node holds after publishing a block: if the version that the fetch_add found is the one that was held, nobody
- * else published the block since it was read, and what is held here is the new version. If not, somebody else's bytes are missing here; the old version is
- * kept, the next acquire finds it out of date, and the block is read.
+ * What this node holds after publishing a block: if the version that the fetch_add found is the one that was
+ * held, nobody else published the block since it was read, and what is held here is the new version. If not,
+ * somebody else's bytes are missing here; the old version is kept, the next acquire finds it out of date, and
+ * the block is read.
  */
 #include "dsm/release.h"
 
@@ -49,16 +51,16 @@ static void unlock_run(struct dsm_region *r, size_t first, size_t count)
 /* --- publish ------------------------------------------------------------------------------------------- */
 
 /* Posts the bytes of one block that differ from the twin; true in @changed if there are any. */
-static int post_diff(struct lane *lane, struct dsm_region *r, int home, size_t offset, const unsigned char *now,
-		     const unsigned char *before, bool *changed)
+static int post_diff(struct lane *lane, struct dsm_region *r, int home, size_t offset,
+		     const unsigned char *now, const unsigned char *before, bool *changed)
 {
 	size_t bytes = (size_t)1 << r->block_shift, end = 0;
 
 	*changed = false;
 	for (size_t at = 0; (at = diff_next(now, before, at, bytes, &end)) < bytes; at = end) {
 		*changed = true;
-		int error = runtime.ops->post_write(runtime.transport, lane, home, SEGMENT_DATA(r->id), offset + at,
-						    now + at, end - at);
+		int error = runtime.ops->post_write(runtime.transport, lane, home, SEGMENT_DATA(r->id),
+						    offset + at, now + at, end - at);
 		if (error)
 			return error;
 		stats_add(&lane->stats.bytes_published, end - at);
@@ -67,7 +69,8 @@ static int post_diff(struct lane *lane, struct dsm_region *r, int home, size_t o
 }
 
 /* Did a block of a page at home change? Without a twin (pages of one block): it was stored to, so yes. */
-static bool home_block_changed(const struct dsm_region *r, const unsigned char *now, const unsigned char *before)
+static bool home_block_changed(const struct dsm_region *r, const unsigned char *now,
+			       const unsigned char *before)
 {
 	return !before || memcmp(now, before, (size_t)1 << r->block_shift);
 }
@@ -156,7 +159,8 @@ int release_publish(struct lane *lane, struct dsm_region *r)
 
 /* --- acquire ------------------------------------------------------------------------------------------- */
 
-/* Takes locked pages out of the application's sight. Their bytes stay, and so does what is known of their versions. */
+/* Takes locked pages out of the application's sight. Their bytes stay, and so does what is known of their
+ * versions. */
 static int unmap_locked(struct lane *lane, struct dsm_region *r, size_t first, size_t count, uint8_t flags)
 {
 	int error = 0;
@@ -192,17 +196,18 @@ static bool page_is_stale(const struct dsm_region *r, size_t page, const uint64_
 }
 
 /*
- * Pages of one home that may be mapped: reads their versions, and un-maps those that are out of date, neighbours together. The versions are
- * copied out of the scratch buffer, which publishing uses. The others stay in the set of cached pages.
+ * Pages of one home that may be mapped: reads their versions, and un-maps those that are out of date,
+ * neighbours together. The versions are copied out of the scratch buffer, which publishing uses. The others
+ * stay in the set of cached pages.
  */
 static int acquire_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
 {
 	uint64_t versions[RUN_PAGES_MAX];
 	size_t words = count * r->blocks_per_page;
 	size_t stale = 0; /* pages before page i that are out of date, and locked */
-	int error = runtime.ops->post_read(runtime.transport, lane, home_of(&r->home, first), SEGMENT_VERSIONS(r->id),
-					   first * r->blocks_per_page * sizeof(uint64_t), lane->scratch,
-					   words * sizeof(uint64_t));
+	int error = runtime.ops->post_read(
+	    runtime.transport, lane, home_of(&r->home, first), SEGMENT_VERSIONS(r->id),
+	    first * r->blocks_per_page * sizeof(uint64_t), lane->scratch, words * sizeof(uint64_t));
 
 	if (!error)
 		error = runtime.ops->complete(runtime.transport, lane);

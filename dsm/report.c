@@ -11,10 +11,20 @@
 #define LINE_BYTES 1024
 
 static int own_node = -1;
+static char *captured;
+static size_t captured_bytes;
 
 void report_set_node(int node)
 {
 	own_node = node;
+}
+
+void report_capture(char *buffer, size_t bytes)
+{
+	captured = buffer;
+	captured_bytes = bytes;
+	if (buffer)
+		buffer[0] = 0;
 }
 
 void report(const char *format, ...)
@@ -23,6 +33,12 @@ void report(const char *format, ...)
 	int used;
 	va_list arguments;
 
+	if (captured) {
+		va_start(arguments, format);
+		vsnprintf(captured, captured_bytes, format, arguments);
+		va_end(arguments);
+		return;
+	}
 	if (own_node >= 0)
 		used = snprintf(line, sizeof line, "minorca: node %d: ", own_node);
 	else

@@ -5,6 +5,7 @@
 #ifndef MINORCA_DSM_REPORT_H
 #define MINORCA_DSM_REPORT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /** The node number that messages carry; negative: none yet. */
@@ -12,6 +13,12 @@ void report_set_node(int node);
 
 /** Prints one line. Not for the fault path. */
 __attribute__((format(printf, 1, 2))) void report(const char *format, ...);
+
+/**
+ * From here on, report() of this process goes to @buffer (the last message wins) instead of stderr; NULL: to
+ * stderr again. For steps that fail alike on many nodes, of which one is to speak. Set-up only: one thread.
+ */
+void report_capture(char *buffer, size_t bytes);
 
 /* --- async-signal-safe: for the fault path, where stdio is forbidden --- */
 

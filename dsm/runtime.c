@@ -134,14 +134,16 @@ static int compare_cards(const struct card *mine, const struct card *first, char
 
 	if (strcmp(mine->build, first->build)) {
 		snprintf(message, bytes,
-			 "this node runs build %s of libminorca, node 0 runs %s; install the same build on all nodes",
+			 "this node runs build %s of libminorca, node 0 runs %s; install the same build on "
+			 "all nodes",
 			 mine->build, first->build);
 		return -EPROTO;
 	}
 	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
 		if (strcmp(mine->settings[i], first->settings[i])) {
 			snprintf(message, bytes,
-				 "%s is %s on this node and %s on node 0; set it alike on all nodes (mpirun -x %s)",
+				 "%s is %s on this node and %s on node 0; set it alike on all nodes (mpirun "
+				 "-x %s)",
 				 table[i].name, mine->settings[i], first->settings[i], table[i].name);
 			return -EPROTO;
 		}
@@ -177,8 +179,9 @@ static int check_kernel(char *message, size_t bytes)
 		const struct kernel_feature_status *f = &runtime.kernel[i];
 		if (!f->required || f->available)
 			continue;
-		snprintf(message, bytes, "this kernel or user lacks %s (Linux %s), needed for %s: %s; %s", f->name, f->since,
-			 f->purpose, f->error ? strerror(-f->error) : "the kernel does not have it", f->remedy);
+		snprintf(message, bytes, "this kernel or user lacks %s (Linux %s), needed for %s: %s; %s",
+			 f->name, f->since, f->purpose,
+			 f->error ? strerror(-f->error) : "the kernel does not have it", f->remedy);
 		return f->error == -EPERM || f->error == -EACCES ? -EPERM : -EOPNOTSUPP;
 	}
 	return 0;
@@ -187,7 +190,8 @@ static int check_kernel(char *message, size_t bytes)
 static void tell_what_is_lost(void)
 {
 	if (!runtime.kernel[KERNEL_UFFD_CONTINUE_WP].available && runtime_speaks_for_host())
-		report("this kernel cannot map a page write-protected (UFFDIO_CONTINUE_MODE_WP, Linux 6.4): every page that is "
+		report("this kernel cannot map a page write-protected (UFFDIO_CONTINUE_MODE_WP, Linux 6.4): "
+		       "every page that is "
 		       "touched counts as written and costs a twin");
 }
 
@@ -207,7 +211,8 @@ static const struct transport_ops *choose_transport(char *message, size_t bytes)
 	if (runtime.settings.transport == TRANSPORT_AUTO)
 		return &transport_verbs;
 	snprintf(message, bytes,
-		 "MINORCA_TRANSPORT=shm, but node %d is on another machine (or in another PID namespace, or another user); use "
+		 "MINORCA_TRANSPORT=shm, but node %d is on another machine (or in another PID namespace, or "
+		 "another user); use "
 		 "verbs or auto",
 		 stranger);
 	return NULL;
@@ -224,14 +229,16 @@ static int connect_peers(const struct transport_address *own)
 	if (!error)
 		memcpy(mine, own, sizeof *own);
 	for (size_t peer = 0; peer < nodes && !error && each; peer++)
-		error = runtime.ops->connection_fill(runtime.transport, (int)peer, mine + sizeof *own + peer * each);
+		error = runtime.ops->connection_fill(runtime.transport, (int)peer,
+						     mine + sizeof *own + peer * each);
 	error = bootstrap_agree("dsm_init()", error, NULL);
 	if (!error)
 		error = bootstrap_gather("dsm_init()", mine, all, box_bytes);
 	for (size_t peer = 0; peer < nodes && !error; peer++) {
 		const unsigned char *box = all + peer * box_bytes;
-		error = runtime.ops->connect(runtime.transport, (int)peer, (const struct transport_address *)box,
-					     box + sizeof *own + (size_t)runtime.node * each);
+		error =
+		    runtime.ops->connect(runtime.transport, (int)peer, (const struct transport_address *)box,
+					 box + sizeof *own + (size_t)runtime.node * each);
 	}
 	error = bootstrap_agree("dsm_init()", error, NULL);
 	free(mine);
@@ -241,28 +248,30 @@ static int connect_peers(const struct transport_address *own)
 
 static int open_transport(void)
 {
-	char message[256];
+	char message[512];
 	struct transport_address own = {0};
 	struct transport_config config = {
-		.node = runtime.node,
-		.nodes = runtime.nodes,
-		.lanes = lanes_count(),
-		.scratch_bytes = LANE_SCRATCH_BYTES,
-		.scratch = lanes_scratch(),
-		.timeout_ns = runtime.settings.timeout_ns,
-		.device = runtime.settings.verbs_device[0] ? runtime.settings.verbs_device : NULL,
-		.port = (int)runtime.settings.verbs_port,
-		.gid_index = (int)runtime.settings.verbs_gid,
+	    .node = runtime.node,
+	    .nodes = runtime.nodes,
+	    .lanes = lanes_count(),
+	    .scratch_bytes = LANE_SCRATCH_BYTES,
+	    .scratch = lanes_scratch(),
+	    .timeout_ns = runtime.settings.timeout_ns,
+	    .device = runtime.settings.verbs_device[0] ? runtime.settings.verbs_device : NULL,
+	    .port = (int)runtime.settings.verbs_port,
+	    .gid_index = (int)runtime.settings.verbs_gid,
 	};
 
 	runtime.ops = choose_transport(message, sizeof message);
 	int error = bootstrap_agree("dsm_init()", runtime.ops ? 0 : -ENODEV, message);
 	if (error)
 		return error;
+	report_capture(message, sizeof message); /* on a cluster without a device, one node says so */
 	error = runtime.ops->open(&config, &runtime.transport, &own);
+	report_capture(NULL, 0);
 	if (error)
 		runtime.transport = NULL;
-	error = bootstrap_agree("dsm_init()", error, NULL);
+	error = bootstrap_agree("dsm_init()", error, message);
 	return error ? error : connect_peers(&own);
 }
 
@@ -273,10 +282,12 @@ static int open_control(void)
 	int error = all ? barrier_create() : -ENOMEM;
 
 	if (!error) {
-		struct segment_memory memory = {barrier_file(), barrier_memory(), barrier_bytes(), 4096, true};
+		struct segment_memory memory = {barrier_file(), barrier_memory(), barrier_bytes(), 4096,
+						true};
 		error = runtime.ops->expose(runtime.transport, SEGMENT_CONTROL, &memory, &mine);
 	}
-	error = bootstrap_agree("dsm_init()", error, error ? "cannot make the control segment: out of memory" : NULL);
+	error = bootstrap_agree("dsm_init()", error,
+				error ? "cannot make the control segment: out of memory" : NULL);
 	if (!error)
 		error = bootstrap_gather("dsm_init()", &mine, all, sizeof mine);
 	for (int peer = 0; peer < runtime.nodes && !error; peer++)
@@ -371,12 +382,13 @@ static void print_statistics(void)
 	struct dsm_stats s;
 
 	dsm_stats(&s);
-	report("faults %" PRIu64 " (read %" PRIu64 ", write %" PRIu64 ", upgrade %" PRIu64 "), pages current %" PRIu64
-	       ", partial %" PRIu64 ", full %" PRIu64 ", zero %" PRIu64 ", fetched %" PRIu64 " bytes, published %" PRIu64
-	       " bytes in %" PRIu64 " pages, invalidated %" PRIu64 " pages, %" PRIu64 " barriers, waited %.3f s in them",
-	       s.faults, s.faults_read, s.faults_write, s.faults_upgrade, s.pages_current, s.pages_partial, s.pages_full,
-	       s.pages_zero, s.bytes_fetched, s.bytes_published, s.pages_published, s.pages_invalidated, s.barriers,
-	       (double)s.barrier_wait_ns / 1e9);
+	report("faults %" PRIu64 " (read %" PRIu64 ", write %" PRIu64 ", upgrade %" PRIu64
+	       "), pages current %" PRIu64 ", partial %" PRIu64 ", full %" PRIu64 ", zero %" PRIu64
+	       ", fetched %" PRIu64 " bytes, published %" PRIu64 " bytes in %" PRIu64
+	       " pages, invalidated %" PRIu64 " pages, %" PRIu64 " barriers, waited %.3f s in them",
+	       s.faults, s.faults_read, s.faults_write, s.faults_upgrade, s.pages_current, s.pages_partial,
+	       s.pages_full, s.pages_zero, s.bytes_fetched, s.bytes_published, s.pages_published,
+	       s.pages_invalidated, s.barriers, (double)s.barrier_wait_ns / 1e9);
 }
 
 int dsm_finalize(void)

@@ -44,8 +44,8 @@ struct dsm_region *runtime_find_region(const void *address);
 /** True if this node is the lowest-numbered one of its machine: it speaks for the machine. */
 bool runtime_speaks_for_host(void);
 
-/** Blocks all signals; to be undone by runtime_unblock_signals(). Held around everything that takes a page lock or a lane: a signal handler that
- * touched the same page on this thread would wait for itself. */
+/** Blocks all signals; to be undone by runtime_unblock_signals(). Held around everything that takes a page
+ * lock or a lane: a signal handler that touched the same page on this thread would wait for itself. */
 void runtime_block_signals(void *saved_sigset);
 void runtime_unblock_signals(const void *saved_sigset);
 

@@ -22,33 +22,33 @@ static const char *const page_size_words[] = {"4KiB", "2MiB", "1GiB", NULL};
 #define AT(field) offsetof(struct settings, field)
 
 static const struct setting table[] = {
-	{"MINORCA_TRANSPORT", SETTING_CHOICE, "", "auto", transport_words, 0, 0, true, AT(transport),
-	 "how nodes reach each other's memory: shm (one machine), verbs (RDMA); auto: shm between nodes of one "
-	 "machine when all nodes are on it, verbs otherwise"},
-	{"MINORCA_DELIVERY", SETTING_CHOICE, "", "inline", delivery_words, 0, 0, true, AT(delivery),
-	 "how a fault reaches the runtime in regions that do not say: inline (SIGBUS in the faulting thread), "
-	 "thread-spin, thread-block (handler threads; system calls may touch regions; needs privilege)"},
-	{"MINORCA_PAGE_SIZE", SETTING_BYTES, "bytes", "4KiB", page_size_words, 0, 0, true, AT(page_size_bytes),
-	 "page size of regions that do not say: 4KiB (shmem), 2MiB or 1GiB (hugetlb)"},
-	{"MINORCA_TIMEOUT", SETTING_SECONDS, "s", "10", NULL, 100000000, 86400000000000, true, AT(timeout_ns),
-	 "how long anything waits for another node before it names the node and fails"},
-	{"MINORCA_LANES", SETTING_UNSIGNED, "", "32", NULL, 1, 1024, true, AT(lanes),
-	 "threads of a node that can fetch at the same time; more threads than that take turns"},
-	{"MINORCA_HANDLERS", SETTING_UNSIGNED, "", "1", NULL, 1, 64, false, AT(handlers),
-	 "handler threads of this node, for regions with thread delivery"},
-	{"MINORCA_HANDLER_PU", SETTING_SIGNED, "", "-1", NULL, -1, 65535, false, AT(handler_pu),
-	 "processing unit (OS index) of the first handler thread; the others follow; -1: hwloc chooses one near "
-	 "the thread that made the region, on another core if there is one"},
-	{"MINORCA_BIND_MEMORY", SETTING_BOOL, "", "yes", NULL, 0, 1, false, AT(bind_memory),
-	 "bind the memory of regions to the NUMA nodes that this process may run on"},
-	{"MINORCA_STATS", SETTING_BOOL, "", "no", NULL, 0, 1, false, AT(print_stats),
-	 "print this node's statistics on stderr at dsm_finalize()"},
-	{"MINORCA_VERBS_DEVICE", SETTING_STRING, "", "", NULL, 0, 0, false, AT(verbs_device),
-	 "RDMA device, as ibv_devices names it; empty: the first one with an active port"},
-	{"MINORCA_VERBS_PORT", SETTING_SIGNED, "", "0", NULL, 0, 255, false, AT(verbs_port),
-	 "port of that device; 0: the first active one"},
-	{"MINORCA_VERBS_GID", SETTING_SIGNED, "", "-1", NULL, -1, 1023, false, AT(verbs_gid),
-	 "GID index; -1: a RoCE v2 address if there is one, else 0"},
+    {"MINORCA_TRANSPORT", SETTING_CHOICE, "", "auto", transport_words, 0, 0, true, AT(transport),
+     "how nodes reach each other's memory: shm (one machine), verbs (RDMA); auto: shm between nodes of one "
+     "machine when all nodes are on it, verbs otherwise"},
+    {"MINORCA_DELIVERY", SETTING_CHOICE, "", "inline", delivery_words, 0, 0, true, AT(delivery),
+     "how a fault reaches the runtime in regions that do not say: inline (SIGBUS in the faulting thread), "
+     "thread-spin, thread-block (handler threads; system calls may touch regions; needs privilege)"},
+    {"MINORCA_PAGE_SIZE", SETTING_BYTES, "bytes", "4KiB", page_size_words, 0, 0, true, AT(page_size_bytes),
+     "page size of regions that do not say: 4KiB (shmem), 2MiB or 1GiB (hugetlb)"},
+    {"MINORCA_TIMEOUT", SETTING_SECONDS, "s", "10", NULL, 100000000, 86400000000000, true, AT(timeout_ns),
+     "how long anything waits for another node before it names the node and fails"},
+    {"MINORCA_LANES", SETTING_UNSIGNED, "", "32", NULL, 1, 1024, true, AT(lanes),
+     "threads of a node that can fetch at the same time; more threads than that take turns"},
+    {"MINORCA_HANDLERS", SETTING_UNSIGNED, "", "1", NULL, 1, 64, false, AT(handlers),
+     "handler threads of this node, for regions with thread delivery"},
+    {"MINORCA_HANDLER_PU", SETTING_SIGNED, "", "-1", NULL, -1, 65535, false, AT(handler_pu),
+     "processing unit (OS index) of the first handler thread; the others follow; -1: hwloc chooses one near "
+     "the thread that made the region, on another core if there is one"},
+    {"MINORCA_BIND_MEMORY", SETTING_BOOL, "", "yes", NULL, 0, 1, false, AT(bind_memory),
+     "bind the memory of regions to the NUMA nodes that this process may run on"},
+    {"MINORCA_STATS", SETTING_BOOL, "", "no", NULL, 0, 1, false, AT(print_stats),
+     "print this node's statistics on stderr at dsm_finalize()"},
+    {"MINORCA_VERBS_DEVICE", SETTING_STRING, "", "", NULL, 0, 0, false, AT(verbs_device),
+     "RDMA device, as ibv_devices names it; empty: the first one with an active port"},
+    {"MINORCA_VERBS_PORT", SETTING_SIGNED, "", "0", NULL, 0, 255, false, AT(verbs_port),
+     "port of that device; 0: the first active one"},
+    {"MINORCA_VERBS_GID", SETTING_SIGNED, "", "-1", NULL, -1, 1023, false, AT(verbs_gid),
+     "GID index; -1: a RoCE v2 address if there is one, else 0"},
 };
 
 #define TABLE_LENGTH (sizeof table / sizeof table[0])
@@ -65,7 +65,7 @@ static uint64_t parse_bytes(const char *text)
 	static const struct {
 		const char *suffix;
 		unsigned shift;
-	} units[] = {{"", 0},	{"B", 0},   {"K", 10},	{"KB", 10}, {"KiB", 10}, {"M", 20},
+	} units[] = {{"", 0},	 {"B", 0},    {"K", 10}, {"KB", 10}, {"KiB", 10}, {"M", 20},
 		     {"MB", 20}, {"MiB", 20}, {"G", 30}, {"GB", 30}, {"GiB", 30}};
 	char *end;
 
@@ -169,7 +169,8 @@ static void describe_expected(const struct setting *s, char *text, size_t bytes)
 	case SETTING_BYTES: {
 		size_t used = (size_t)snprintf(text, bytes, "one of");
 		for (unsigned i = 0; s->choices[i] && used < bytes; i++)
-			used += (size_t)snprintf(text + used, bytes - used, "%s %s", i ? "," : "", s->choices[i]);
+			used +=
+			    (size_t)snprintf(text + used, bytes - used, "%s %s", i ? "," : "", s->choices[i]);
 		break;
 	}
 	case SETTING_SECONDS:
@@ -220,8 +221,8 @@ static void report_unknown(const char *name, int length, char *error, size_t byt
 	for (size_t i = 1; i < TABLE_LENGTH; i++)
 		if (distance(copy, table[i].name) < distance(copy, nearest->name))
 			nearest = &table[i];
-	snprintf(error, bytes, "%s is not a setting; did you mean %s? `minorca settings` lists them all", copy,
-		 nearest->name);
+	snprintf(error, bytes, "%s is not a setting; did you mean %s? `minorca settings` lists them all",
+		 copy, nearest->name);
 }
 
 int settings_parse(char *const *environment, struct settings *out, char *error, size_t error_bytes)
@@ -241,7 +242,8 @@ int settings_parse(char *const *environment, struct settings *out, char *error, 
 		int length = (int)(equals - entry);
 		const struct setting *found = NULL;
 		for (size_t i = 0; i < TABLE_LENGTH; i++)
-			if (strlen(table[i].name) == (size_t)length && !strncmp(entry, table[i].name, (size_t)length))
+			if (strlen(table[i].name) == (size_t)length &&
+			    !strncmp(entry, table[i].name, (size_t)length))
 				found = &table[i];
 		if (!found) {
 			report_unknown(entry, length, error, error_bytes);
@@ -274,7 +276,7 @@ void setting_format(const struct setting *setting, const struct settings *settin
 				snprintf(text, bytes, "%s", setting->choices[i]);
 		break;
 	case SETTING_SECONDS:
-		snprintf(text, bytes, "%g", (double)*(const uint64_t *)field / 1e9);
+		snprintf(text, bytes, "%.15g", (double)*(const uint64_t *)field / 1e9);
 		break;
 	case SETTING_UNSIGNED:
 	case SETTING_SIGNED:

@@ -1,6 +1,6 @@
 /*
- * Settings: one table (settings.c) of every environment variable MINORCA_*, its type, unit, default and meaning.
- * The table feeds the parser, `minorca settings`, `minorca info` and the check that all nodes agree.
+ * Settings: one table (settings.c) of every environment variable MINORCA_*, its type, unit, default and
+ * meaning. The table feeds the parser, `minorca settings`, `minorca info` and the check that all nodes agree.
  */
 #ifndef MINORCA_DSM_SETTINGS_H
 #define MINORCA_DSM_SETTINGS_H
@@ -42,12 +42,12 @@ enum setting_type {
 struct setting {
 	const char *name; /* "MINORCA_TRANSPORT" */
 	enum setting_type type;
-	const char *unit;	   /* "s", "bytes", or "" */
-	const char *default_text;  /* as one would write it */
+	const char *unit;	    /* "s", "bytes", or "" */
+	const char *default_text;   /* as one would write it */
 	const char *const *choices; /* SETTING_CHOICE, SETTING_BYTES: NULL-terminated, else NULL */
-	int64_t min, max;	   /* numbers; seconds: in ns */
-	bool same_on_all_nodes;	   /* nodes must agree */
-	size_t offset;		   /* in struct settings */
+	int64_t min, max;	    /* numbers; seconds: in ns */
+	bool same_on_all_nodes;	    /* nodes must agree */
+	size_t offset;		    /* in struct settings */
 	const char *help;
 };
 
@@ -58,12 +58,14 @@ const struct setting *settings_table(size_t *count);
  * Reads every MINORCA_* variable of @environment (NULL-terminated NAME=VALUE strings, as environ).
  *
  * @param out    filled with defaults and what was set, on success
- * @param error  on -EINVAL, one line: the name, the value and what was expected (or, for a name that is not in the table, the nearest that is)
+ * @param error  on -EINVAL, one line: the name, the value and what was expected (or, for a name that is not
+ * in the table, the nearest that is)
  * @return 0 or -EINVAL.
  */
 int settings_parse(char *const *environment, struct settings *out, char *error, size_t error_bytes);
 
 /** Writes the value of @setting in @settings as text, in the form that the parser reads. */
-void setting_format(const struct setting *setting, const struct settings *settings, char *text, size_t text_bytes);
+void setting_format(const struct setting *setting, const struct settings *settings, char *text,
+		    size_t text_bytes);
 
 #endif

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * Adds to a counter of a lane that the caller holds. It is the only writer; the relaxed atomics are for dsm_stats(), which
- * reads at any time.
+ * Adds to a counter of a lane that the caller holds. It is the only writer; the relaxed atomics are for
+ * dsm_stats(), which reads at any time.
  */
 static inline void stats_add(uint64_t *counter, uint64_t n)
 {

@@ -9,13 +9,15 @@
 
 struct topology;
 
-/** Reads the machine (tens of ms). @return 0, -ENOMEM, or -EIO if hwloc cannot. Freed by topology_destroy(). */
+/** Reads the machine (tens of ms). @return 0, -ENOMEM, or -EIO if hwloc cannot. Freed by topology_destroy().
+ */
 int topology_create(struct topology **out);
 void topology_destroy(struct topology *topology);
 
 /**
- * Chooses the processing unit (OS index) for handler number @index of a thread that runs on @near: among those that this process may
- * use, the one that shares the closest cache with @near but is on another core; @near itself if there is no other.
+ * Chooses the processing unit (OS index) for handler number @index of a thread that runs on @near: among
+ * those that this process may use, the one that shares the closest cache with @near but is on another core;
+ * @near itself if there is no other.
  *
  * @return the OS index. Never fails: with one PU, that one.
  */

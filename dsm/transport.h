@@ -4,19 +4,21 @@
  *
  * A transport knows of segments, lanes and peers. It knows nothing of pages, versions or regions.
  *
- * Segments. A segment is a piece of memory that every node has one of, with the same number and size: a region's
- * bytes, its version table, the runtime's control words. Each node expose()s its own, the keys go round
- * by MPI, and each attach()es its peers'. Set-up calls are made by one thread at a time, may block and allocate.
+ * Segments. A segment is a piece of memory that every node has one of, with the same number and size: a
+ * region's bytes, its version table, the runtime's control words. Each node expose()s its own, the keys go
+ * round by MPI, and each attach()es its peers'. Set-up calls are made by one thread at a time, may block and
+ * allocate.
  *
  * Operations. Posted to a lane, and done when complete() returns 0. They run in the order in which they were
- * posted to one peer on one lane: a read sees memory no older than the read posted before it, and a fetch_add is
- * performed after the writes posted before it are visible to every reader. (verbs: one RC queue pair per lane and peer, reads are served in order, and an
- * atomic follows earlier writes. shm: done before post returns, with the barriers that this needs.)
- * A lane is used by one thread at a time. post and complete allocate nothing, take no lock, make no
- * system call on a healthy fabric and are async-signal-safe: they run inside the fault handler.
+ * posted to one peer on one lane: a read sees memory no older than the read posted before it, and a fetch_add
+ * is performed after the writes posted before it are visible to every reader. (verbs: one RC queue pair per
+ * lane and peer, reads are served in order, and an atomic follows earlier writes. shm: done before post
+ * returns, with the barriers that this needs.) A lane is used by one thread at a time. post and complete
+ * allocate nothing, take no lock, make no system call on a healthy fabric and are async-signal-safe: they run
+ * inside the fault handler.
  *
- * Words that are the target of fetch_add or compare_swap are 8-byte aligned and touched through the transport only
- * (NIC atomics are not atomic with the CPU's), also by their own node: peer may be this node.
+ * Words that are the target of fetch_add or compare_swap are 8-byte aligned and touched through the transport
+ * only (NIC atomics are not atomic with the CPU's), also by their own node: peer may be this node.
  *
  * All functions return 0 or -errno. post_* : -EHOSTDOWN (the peer is lost), -EINVAL (outside the segment).
  * complete: -EHOSTDOWN, -ETIMEDOUT; after an error the outputs of everything posted are undefined.
@@ -44,34 +46,34 @@ struct transport_address {
 
 /* A node's own memory that it exposes. */
 struct segment_memory {
-	int fd;		    /* memory file that holds it, whole */
-	void *base;	    /* where it is mapped here (the alias mapping) */
+	int fd;	    /* memory file that holds it, whole */
+	void *base; /* where it is mapped here (the alias mapping) */
 	size_t bytes;
-	size_t page_bytes;  /* page size of the file */
-	bool atomic;	    /* targets of atomics lie in it */
+	size_t page_bytes; /* page size of the file */
+	bool atomic;	   /* targets of atomics lie in it */
 };
 
 struct lane; /* dsm/lane.h */
 struct transport;
 
 struct transport_config {
-	int node;		/* ours */
+	int node; /* ours */
 	int nodes;
-	unsigned lanes;		/* how many lanes there are, numbered from 0 */
-	size_t scratch_bytes;	/* size of each lane's scratch buffer ... */
-	void *scratch;		/* ... which are contiguous here, lane 0's first */
-	uint64_t timeout_ns;	/* bound of every wait: MINORCA_TIMEOUT */
-	const char *device;	/* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
-	int port;		/* verbs: MINORCA_VERBS_PORT, or 0: choose */
-	int gid_index;		/* verbs: MINORCA_VERBS_GID, or -1: choose */
+	unsigned lanes;	      /* how many lanes there are, numbered from 0 */
+	size_t scratch_bytes; /* size of each lane's scratch buffer ... */
+	void *scratch;	      /* ... which are contiguous here, lane 0's first */
+	uint64_t timeout_ns;  /* bound of every wait: MINORCA_TIMEOUT */
+	const char *device;   /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
+	int port;	      /* verbs: MINORCA_VERBS_PORT, or 0: choose */
+	int gid_index;	      /* verbs: MINORCA_VERBS_GID, or -1: choose */
 };
 
 struct transport_ops {
 	const char *name; /* "shm", "verbs" */
 
 	/*
-	 * A second round trip costs nothing (memory is a load away): look before you read. False: post version
-	 * read and data read in one chain when the data will be needed anyway.
+	 * A second round trip costs nothing (memory is a load away): look before you read. False: post
+	 * version read and data read in one chain when the data will be needed anyway.
 	 */
 	bool round_trip_is_free;
 
@@ -80,12 +82,14 @@ struct transport_ops {
 		    struct transport_address *address);
 
 	/*
-	 * How many bytes of connection data this node has for each peer (0: none); fill() writes them for one peer.
-	 * connect() makes @peer (maybe this node) reachable, given its address and the data that it filled for us.
+	 * How many bytes of connection data this node has for each peer (0: none); fill() writes them for one
+	 * peer. connect() makes @peer (maybe this node) reachable, given its address and the data that it
+	 * filled for us.
 	 */
 	size_t (*connection_bytes)(struct transport *);
 	int (*connection_fill)(struct transport *, int peer, void *data);
-	int (*connect)(struct transport *, int peer, const struct transport_address *address, const void *data);
+	int (*connect)(struct transport *, int peer, const struct transport_address *address,
+		       const void *data);
 
 	/* Own memory in; @key is what peers must be told. @id < SEGMENTS_MAX. Errors are reported. */
 	int (*expose)(struct transport *, unsigned id, const struct segment_memory *memory,
@@ -95,8 +99,8 @@ struct transport_ops {
 	/* Forgets segment @id, own and peers'. Nobody uses it any more. Never fails. */
 	void (*detach)(struct transport *, unsigned id);
 
-	/* One-sided operations. @local lies in the lane's scratch buffer or in an exposed segment of this node, and
-	 * stays as it is until complete(). */
+	/* One-sided operations. @local lies in the lane's scratch buffer or in an exposed segment of this
+	 * node, and stays as it is until complete(). */
 	int (*post_read)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,
 			 void *local, size_t bytes);
 	int (*post_write)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,

@@ -1,11 +1,13 @@
 /*
  * The shm transport: peers on this machine, whose memory files are mapped here. A read is a memcpy.
  *
- * A peer's file is opened through /proc/PID/fd/N: nothing has a name that could be left behind, and only this user may.
+ * A peer's file is opened through /proc/PID/fd/N: nothing has a name that could be left behind, and only this
+ * user may.
  *
- * Order (see transport.h). Every operation is done when post returns. Reads are posted in program order with an acquire fence after each, writes with a
- * release fence before each, so a reader that sees a word written later sees the bytes written before it; fetch_add and
- * compare_swap are sequentially consistent. (memcpy() of large blocks may use non-temporal stores; it ends with an sfence.)
+ * Order (see transport.h). Every operation is done when post returns. Reads are posted in program order with
+ * an acquire fence after each, writes with a release fence before each, so a reader that sees a word written
+ * later sees the bytes written before it; fetch_add and compare_swap are sequentially consistent. (memcpy()
+ * of large blocks may use non-temporal stores; it ends with an sfence.)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +76,8 @@ static int shm_connection_fill(struct transport *t, int peer, void *data)
 	return 0;
 }
 
-static int shm_connect(struct transport *t, int peer, const struct transport_address *address, const void *data)
+static int shm_connect(struct transport *t, int peer, const struct transport_address *address,
+		       const void *data)
 {
 	(void)t, (void)peer, (void)address, (void)data;
 	return 0;
@@ -101,7 +104,8 @@ static int map_peer(const struct shm_key *key, int peer, unsigned char **base)
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		int error = -errno;
-		report("cannot open the memory of node %d (%s): %s; nodes of one machine must run as one user, in one PID "
+		report("cannot open the memory of node %d (%s): %s; nodes of one machine must run as one "
+		       "user, in one PID "
 		       "namespace",
 		       peer, path, strerror(-error));
 		return error;
@@ -176,8 +180,10 @@ static int shm_write(struct transport *t, struct lane *lane, int peer, unsigned 
 	(void)lane;
 	if (!to)
 		return -EINVAL;
-	atomic_thread_fence(memory_order_release); /* pairs with the acquire in shm_read(), or of who polls the word */
-	if (bytes == sizeof(uint64_t) && !(offset % sizeof(uint64_t)) && !((uintptr_t)local % sizeof(uint64_t)))
+	atomic_thread_fence(
+	    memory_order_release); /* pairs with the acquire in shm_read(), or of who polls the word */
+	if (bytes == sizeof(uint64_t) && !(offset % sizeof(uint64_t)) &&
+	    !((uintptr_t)local % sizeof(uint64_t)))
 		__atomic_store_n((uint64_t *)(void *)to, *(const uint64_t *)local, __ATOMIC_RELAXED);
 	else
 		memcpy(to, local, bytes);
@@ -196,8 +202,8 @@ static int shm_fetch_add(struct transport *t, struct lane *lane, int peer, unsig
 	return 0;
 }
 
-static int shm_compare_swap(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
-			    uint64_t expected, uint64_t desired, uint64_t *old)
+static int shm_compare_swap(struct transport *t, struct lane *lane, int peer, unsigned segment,
+			    uint64_t offset, uint64_t expected, uint64_t desired, uint64_t *old)
 {
 	unsigned char *word = target(t, peer, segment, offset, sizeof(uint64_t));
 
@@ -225,19 +231,19 @@ static void shm_close(struct transport *t)
 }
 
 const struct transport_ops transport_shm = {
-	.name = "shm",
-	.round_trip_is_free = true,
-	.open = shm_open_transport,
-	.connection_bytes = shm_connection_bytes,
-	.connection_fill = shm_connection_fill,
-	.connect = shm_connect,
-	.expose = shm_expose,
-	.attach = shm_attach,
-	.detach = shm_detach,
-	.post_read = shm_read,
-	.post_write = shm_write,
-	.post_fetch_add = shm_fetch_add,
-	.post_compare_swap = shm_compare_swap,
-	.complete = shm_complete,
-	.close = shm_close,
+    .name = "shm",
+    .round_trip_is_free = true,
+    .open = shm_open_transport,
+    .connection_bytes = shm_connection_bytes,
+    .connection_fill = shm_connection_fill,
+    .connect = shm_connect,
+    .expose = shm_expose,
+    .attach = shm_attach,
+    .detach = shm_detach,
+    .post_read = shm_read,
+    .post_write = shm_write,
+    .post_fetch_add = shm_fetch_add,
+    .post_compare_swap = shm_compare_swap,
+    .complete = shm_complete,
+    .close = shm_close,
 };

@@ -12,8 +12,8 @@ int twins_create(struct twins *twins, size_t pages, size_t page_bytes)
 		return -EINVAL;
 	size_t next_bytes = (pages * sizeof(uint32_t) + HUGE_ALIGNMENT - 1) & ~(HUGE_ALIGNMENT - 1);
 	size_t bytes = pages * page_bytes + next_bytes + HUGE_ALIGNMENT;
-	unsigned char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	unsigned char *memory =
+	    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
 
@@ -24,11 +24,11 @@ int twins_create(struct twins *twins, size_t pages, size_t page_bytes)
 	if (HUGE_ALIGNMENT - head)
 		munmap(memory + bytes - (HUGE_ALIGNMENT - head), HUGE_ALIGNMENT - head);
 	*twins = (struct twins){
-		.memory = memory + head,
-		.next = (uint32_t *)(memory + head + pages * page_bytes),
-		.slot_bytes = page_bytes,
-		.mapped_bytes = bytes - HUGE_ALIGNMENT,
-		.slots = (uint32_t)pages,
+	    .memory = memory + head,
+	    .next = (uint32_t *)(memory + head + pages * page_bytes),
+	    .slot_bytes = page_bytes,
+	    .mapped_bytes = bytes - HUGE_ALIGNMENT,
+	    .slots = (uint32_t)pages,
 	};
 	if (pages * page_bytes >= HUGE_ALIGNMENT)
 		madvise(twins->memory, pages * page_bytes, MADV_HUGEPAGE); /* without it: slower, no more */
@@ -49,20 +49,20 @@ uint32_t twins_get(struct twins *twins)
 	while ((uint32_t)top) {
 		uint32_t slot = (uint32_t)top - 1;
 		/*
-		 * next[slot] may be written by somebody who took the slot and put it back meanwhile; the count in the
-		 * high half has changed then, and the exchange fails.
+		 * next[slot] may be written by somebody who took the slot and put it back meanwhile; the
+		 * count in the high half has changed then, and the exchange fails.
 		 */
 		uint32_t below = __atomic_load_n(&twins->next[slot], __ATOMIC_RELAXED);
 		uint64_t replacement = ((top >> 32) + 1) << 32 | below;
 		/* Acquire pairs with the release in twins_put(). */
-		if (atomic_compare_exchange_weak_explicit(&twins->top, &top, replacement, memory_order_acquire,
-							  memory_order_acquire))
+		if (atomic_compare_exchange_weak_explicit(&twins->top, &top, replacement,
+							  memory_order_acquire, memory_order_acquire))
 			return slot;
 	}
 	uint32_t fresh = atomic_load_explicit(&twins->fresh, memory_order_relaxed);
 	while (fresh < twins->slots)
-		if (atomic_compare_exchange_weak_explicit(&twins->fresh, &fresh, fresh + 1, memory_order_relaxed,
-							  memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(&twins->fresh, &fresh, fresh + 1,
+							  memory_order_relaxed, memory_order_relaxed))
 			return fresh;
 	return TWIN_NONE;
 }

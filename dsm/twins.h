@@ -1,9 +1,9 @@
 /*
  * Twins: copies of pages as they were before this node's first store of an interval.
  *
- * A pool per region, of as many slots as the region has pages, so that it cannot run out; memory is paid for slots
- * that were used. Slots are reused last-in first-out: a warm twin is copied into faster than a fresh page. Getting and
- * putting are lock-free and async-signal-safe.
+ * A pool per region, of as many slots as the region has pages, so that it cannot run out; memory is paid for
+ * slots that were used. Slots are reused last-in first-out: a warm twin is copied into faster than a fresh
+ * page. Getting and putting are lock-free and async-signal-safe.
  */
 #ifndef MINORCA_DSM_TWINS_H
 #define MINORCA_DSM_TWINS_H

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2034 # what is set here is used by those who source it
 
 caller_directory=$PWD
+script=$(realpath "$0")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit
 
@@ -19,8 +20,8 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# usage FILE: the comment at the head of a script is its help.
-usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$1"; }
+# The comment at the head of a script is its help.
+usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$script"; }
 
 # is_count TEXT: a number from 0 to 9999999?
 is_count() { [[ $1 =~ ^[0-9]{1,7}$ ]]; }

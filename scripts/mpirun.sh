@@ -2,17 +2,29 @@
 # Starts an MPI job on this machine: the one place that knows the flags. Used by scripts/run and by Bazel's mpi_test.
 #
 # usage: mpirun.sh NODES BINARY [ARG...]
+#        mpirun.sh --contexts COMMAND... : COMMAND...     one node for each command
 #
 # MPIRUN names the launcher; else mpirun, or MPICH's mpiexec for a program that is linked with MPICH. Exit status: the
 # job's. With no launcher on this machine: prints a TAP line that says "skipped", and exits with 0.
 set -eu
 
-nodes=$1 binary=$2
-shift 2
-case $binary in
-/*) ;;
-*) binary=./$binary ;; # a path, never a name to look up in PATH
-esac
+# The command line of the job, without the launcher's own flags.
+if [ "$1" = --contexts ]; then
+	shift
+	job=(-n 1)
+	for word; do
+		job+=("$word")
+		[ "$word" != : ] || job+=(-n 1)
+	done
+	binary=$(printf '%s\n' "$@" | grep -m 1 /)
+else
+	binary=$2
+	case $binary in
+	/*) ;;
+	*) binary=./$binary ;; # a path, never a name to look up in PATH
+	esac
+	job=(-n "$1" "$binary" "${@:3}")
+fi
 
 find_launcher() {
 	local name names='mpirun mpiexec'
@@ -29,7 +41,6 @@ is_open_mpi() { "$1" --version 2>&1 | grep -qiE 'open[ -]?mpi|openrte'; }
 
 run_open_mpi() {
 	local flags=(
-		-n "$nodes"
 		--bind-to none         # hwloc places threads, not MPI
 		--oversubscribe        # more nodes than cores
 		--mca plm isolated     # this machine only: ssh is not needed
@@ -40,13 +51,13 @@ run_open_mpi() {
 	[ "$(id -u)" != 0 ] || flags+=(--allow-run-as-root)
 	# A container may forbid process_vm_readv(2), and Open MPI complains of it.
 	export OMPI_MCA_btl_vader_single_copy_mechanism=none
-	exec "$launcher" "${flags[@]}" "$binary" "$@"
+	exec "$launcher" "${flags[@]}" "${job[@]}"
 }
 
 run_mpich() {
 	# MPICH keeps off the fabric too.
 	export FI_PROVIDER=${FI_PROVIDER:-tcp} UCX_TLS=${UCX_TLS:-tcp,sysv,self} UCX_ERROR_SIGNALS=
-	exec "$launcher" -n "$nodes" "$binary" "$@"
+	exec "$launcher" "${job[@]}"
 }
 
 # MPI and its plugins leak by design, and Open MPI's own signal handler loops on a sanitizer's report.
@@ -65,7 +76,7 @@ export TMPDIR=/tmp                         # the paths of Open MPI's sockets mus
 export HOME=${HOME:-${TEST_TMPDIR:-/tmp}} # a test has none, and Open MPI looks for its files there
 sanitizers
 if is_open_mpi "$launcher"; then
-	run_open_mpi "$@"
+	run_open_mpi
 else
-	run_mpich "$@"
+	run_mpich
 fi

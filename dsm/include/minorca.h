@@ -30,11 +30,11 @@
  *   - An access to a region may be made by any thread, also inside a signal handler of the application.
  *
  * What an application must know (inline delivery, the default):
- *   - The runtime owns SIGBUS from dsm_init() on. A SIGBUS that is not about a region goes to the handler that
- *     was installed before. Do not block SIGBUS and do not replace its handler. Under gdb:
- *     `handle SIGBUS nostop noprint pass`.
- *   - The kernel does not resolve a fault on our behalf inside a system call: read(fd, region, n) on a page that
- *     is not mapped gives EFAULT. dsm_prefetch() the buffer first, or use DSM_DELIVERY_THREAD_*.
+ *   - The runtime owns SIGBUS from dsm_init() on. A SIGBUS that is not about a region goes to the handler
+ * that was installed before. Do not block SIGBUS and do not replace its handler. Under gdb: `handle SIGBUS
+ * nostop noprint pass`.
+ *   - The kernel does not resolve a fault on our behalf inside a system call: read(fd, region, n) on a page
+ * that is not mapped gives EFAULT. dsm_prefetch() the buffer first, or use DSM_DELIVERY_THREAD_*.
  *   - The stack of a thread must not lie in a region.
  *   - After fork() the child must not touch a region (it is not inherited: the child gets SIGSEGV).
  */
@@ -54,8 +54,8 @@ const char *dsm_version(void);
 
 /**
  * Starts the runtime on this node. Collective over MPI_COMM_WORLD; calls MPI_Init_thread() if nobody has (and
- * dsm_finalize() then calls MPI_Finalize()). To be called once, from one thread, before any other thread touches
- * a region. Reads the settings MINORCA_* from the environment (`minorca settings` lists them).
+ * dsm_finalize() then calls MPI_Finalize()). To be called once, from one thread, before any other thread
+ * touches a region. Reads the settings MINORCA_* from the environment (`minorca settings` lists them).
  *
  * @param argc, argv  main()'s, handed to MPI; both may be NULL.
  * @return 0; on an error every node returns one, with one message on stderr:
@@ -71,14 +71,16 @@ const char *dsm_version(void);
 int dsm_init(int *argc, char ***argv);
 
 /**
- * Ends the runtime: destroys the regions that are left, gives SIGBUS back to the handler before us, ends MPI if
- * dsm_init() began it. Collective. No thread may touch a region from here on.
+ * Ends the runtime: destroys the regions that are left, gives SIGBUS back to the handler before us, ends MPI
+ * if dsm_init() began it. Collective. No thread may touch a region from here on.
  *
- * @return 0; -EINVAL: not started; -ETIMEDOUT: a node did not arrive (what this node holds is released all the same).
+ * @return 0; -EINVAL: not started; -ETIMEDOUT: a node did not arrive (what this node holds is released all
+ * the same).
  */
 int dsm_finalize(void);
 
-/** This node's number, 0 .. dsm_nodes() - 1 (its MPI rank); -EINVAL when not started. Any thread, signal-safe. */
+/** This node's number, 0 .. dsm_nodes() - 1 (its MPI rank); -EINVAL when not started. Any thread,
+ * signal-safe. */
 int dsm_node(void);
 
 /** How many nodes the job has; -EINVAL when not started. Any thread, signal-safe. */
@@ -99,25 +101,29 @@ enum dsm_home_policy {
 /** How a fault reaches the runtime. */
 enum dsm_delivery {
 	DSM_DELIVERY_DEFAULT = 0, /* what MINORCA_DELIVERY says; inline if nothing */
-	DSM_DELIVERY_INLINE,	  /* SIGBUS in the faulting thread, resolved there: fastest, needs no privilege */
-	DSM_DELIVERY_THREAD_SPIN, /* handler threads that spin: system calls may touch the region; costs a core */
+	DSM_DELIVERY_INLINE, /* SIGBUS in the faulting thread, resolved there: fastest, needs no privilege */
+	DSM_DELIVERY_THREAD_SPIN,  /* handler threads that spin: system calls may touch the region; costs a
+				      core */
 	DSM_DELIVERY_THREAD_BLOCK, /* handler threads that sleep: the same, costs no core and is slower */
 };
 
 /** How a region is made. All zero is the default. The same on all nodes. */
 struct dsm_region_options {
-	size_t page_size_bytes;	     /* 4 KiB (shmem), 2 MiB or 1 GiB (hugetlb); 0: MINORCA_PAGE_SIZE */
+	size_t page_size_bytes; /* 4 KiB (shmem), 2 MiB or 1 GiB (hugetlb); 0: MINORCA_PAGE_SIZE */
 	enum dsm_home_policy home;
-	size_t chunk_bytes;	     /* DSM_HOME_CYCLIC: a multiple of the page size; 0: the larger of a page and 2 MiB */
-	int home_node;		     /* DSM_HOME_NODE */
+	size_t
+	    chunk_bytes; /* DSM_HOME_CYCLIC: a multiple of the page size; 0: the larger of a page and 2 MiB */
+	int home_node;	 /* DSM_HOME_NODE */
 	enum dsm_delivery delivery;
-	void *address;		     /* where, on every node; NULL: the nodes agree on an address */
+	void *address; /* where, on every node; NULL: the nodes agree on an address */
 };
 
 /**
- * Makes a region of zeroed memory, at the same address on every node. Collective; not from two threads of a node at once.
+ * Makes a region of zeroed memory, at the same address on every node. Collective; not from two threads of a
+ * node at once.
  *
- * Memory is sparse: a node has allocated the pages that it is home of, and pays for another page when it fetches it.
+ * Memory is sparse: a node has allocated the pages that it is home of, and pays for another page when it
+ * fetches it.
  *
  * @param name     for messages and /proc/PID/maps; up to 63 bytes; copied
  * @param bytes    rounded up to whole pages
@@ -137,10 +143,11 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 		      dsm_region **region);
 
 /**
- * Frees a region and its memory on every node. Collective. No thread may touch it any more; what was stored since the
- * last barrier is gone.
+ * Frees a region and its memory on every node. Collective. No thread may touch it any more; what was stored
+ * since the last barrier is gone.
  *
- * @return 0; -EINVAL: not a region; -ETIMEDOUT: a node did not arrive (this node's part is freed all the same).
+ * @return 0; -EINVAL: not a region; -ETIMEDOUT: a node did not arrive (this node's part is freed all the
+ * same).
  */
 int dsm_region_destroy(dsm_region *region);
 
@@ -159,9 +166,10 @@ int dsm_home(const void *address);
 /* --- synchronisation ----------------------------------------------------------------------------------- */
 
 /**
- * Publishes what this node stored, waits for all nodes, and acquires what they published: after it, every node
- * sees everything that any node stored before it. Collective; one thread of each node calls it. Other threads
- * of the node may go on using regions meanwhile: each of their stores is published by this barrier or by the next.
+ * Publishes what this node stored, waits for all nodes, and acquires what they published: after it, every
+ * node sees everything that any node stored before it. Collective; one thread of each node calls it. Other
+ * threads of the node may go on using regions meanwhile: each of their stores is published by this barrier or
+ * by the next.
  *
  * @return 0; -ETIMEDOUT: the nodes named on stderr did not arrive within MINORCA_TIMEOUT; -EBUSY: another
  *         thread of this node is in it; -EINVAL: not started; -EHOSTDOWN: a peer is lost.
@@ -171,19 +179,19 @@ int dsm_barrier(void);
 /* --- hints --------------------------------------------------------------------------------------------- */
 
 /**
- * Brings [@address, @address + @bytes) up to date and maps it, so that a load (@for_write: or a store) does not
- * fault until the next barrier takes pages away that others changed. One call for many pages costs far less than their
- * faults: bytes are read and pages are mapped in ranges. Returns when all is there.
+ * Brings [@address, @address + @bytes) up to date and maps it, so that a load (@for_write: or a store) does
+ * not fault until the next barrier takes pages away that others changed. One call for many pages costs far
+ * less than their faults: bytes are read and pages are mapped in ranges. Returns when all is there.
  *
- * @return 0; -EFAULT: not (wholly) in one region; -ENOSPC: the hugepage pool is empty (pages up to there are mapped);
- *         -EHOSTDOWN.
+ * @return 0; -EFAULT: not (wholly) in one region; -ENOSPC: the hugepage pool is empty (pages up to there are
+ * mapped); -EHOSTDOWN.
  */
 int dsm_prefetch(const void *address, size_t bytes, bool for_write);
 
 /**
- * Un-maps the pages of the range on this node; publishes them first if this node changed them. The bytes stay: the next touch
- * faults, checks the version and copies only what is out of date. Pages that this node is home of stay as they are.
- * The range is rounded outward to whole pages.
+ * Un-maps the pages of the range on this node; publishes them first if this node changed them. The bytes
+ * stay: the next touch faults, checks the version and copies only what is out of date. Pages that this node
+ * is home of stay as they are. The range is rounded outward to whole pages.
  *
  * @return 0; -EFAULT: not in one region; -EHOSTDOWN.
  */
@@ -193,29 +201,30 @@ int dsm_invalidate(const void *address, size_t bytes);
 
 /** What this node did since dsm_init() or dsm_stats_reset(). All threads and regions together. */
 struct dsm_stats {
-	uint64_t faults;		/* faults that reached the runtime, of every kind below */
-	uint64_t faults_read;		/* loads from a page that was not mapped */
-	uint64_t faults_write;		/* stores to a page that was not mapped */
-	uint64_t faults_upgrade;	/* stores to a page that was mapped read-only */
+	uint64_t faults;		    /* faults that reached the runtime, of every kind below */
+	uint64_t faults_read;		    /* loads from a page that was not mapped */
+	uint64_t faults_write;		    /* stores to a page that was not mapped */
+	uint64_t faults_upgrade;	    /* stores to a page that was mapped read-only */
 	uint64_t faults_resolved_elsewhere; /* another thread had resolved it meanwhile */
-	uint64_t pages_current;		/* pages mapped without reading one byte of data: they were up to date */
-	uint64_t pages_partial;		/* pages of which some blocks were read */
-	uint64_t pages_full;		/* pages of which all blocks were read */
-	uint64_t pages_zero;		/* pages that nobody has published yet: zero everywhere, nothing read */
+	uint64_t pages_current; /* pages mapped without reading one byte of data: they were up to date */
+	uint64_t pages_partial; /* pages of which some blocks were read */
+	uint64_t pages_full;	/* pages of which all blocks were read */
+	uint64_t pages_zero;	/* pages that nobody has published yet: zero everywhere, nothing read */
 	uint64_t blocks_fetched;
-	uint64_t bytes_fetched;		/* data only, not versions */
-	uint64_t pages_prefetched;	/* pages that dsm_prefetch() mapped */
-	uint64_t twins;			/* copies made at a first store */
-	uint64_t pages_published;	/* pages whose changes were published */
-	uint64_t blocks_published;	/* versions advanced */
-	uint64_t bytes_published;	/* bytes written to a master on another node */
-	uint64_t pages_invalidated;	/* pages un-mapped because they were out of date, or asked for */
+	uint64_t bytes_fetched;	    /* data only, not versions */
+	uint64_t pages_prefetched;  /* pages that dsm_prefetch() mapped */
+	uint64_t twins;		    /* copies made at a first store */
+	uint64_t pages_published;   /* pages whose changes were published */
+	uint64_t blocks_published;  /* versions advanced */
+	uint64_t bytes_published;   /* bytes written to a master on another node */
+	uint64_t pages_invalidated; /* pages un-mapped because they were out of date, or asked for */
 	uint64_t barriers;
-	uint64_t barrier_wait_ns;	/* time spent waiting for other nodes in them */
-	uint64_t again;			/* times that the kernel answered EAGAIN and was asked again */
+	uint64_t barrier_wait_ns; /* time spent waiting for other nodes in them */
+	uint64_t again;		  /* times that the kernel answered EAGAIN and was asked again */
 };
 
-/** Sums the counters. Counters of other threads may be a few steps behind. @return 0; -EINVAL: not started. */
+/** Sums the counters. Counters of other threads may be a few steps behind. @return 0; -EINVAL: not started.
+ */
 int dsm_stats(struct dsm_stats *out);
 
 /** Sets all counters to zero; counts made by other threads meanwhile may be lost. @return 0; -EINVAL. */

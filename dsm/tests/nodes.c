@@ -85,8 +85,8 @@ bool nodes_check(bool ok, const char *text, const char *file, int line, const ch
 		return true;
 	/* The first few are enough to understand, and the rest are counted. */
 	if (current.failures++ < 5)
-		fprintf(stderr, "# node %d: %s: %s:%d: %s is false%s%s\n", dsm_node(), current.name, file, line, text,
-			detail ? ": " : "", detail ? detail : "");
+		fprintf(stderr, "# node %d: %s: %s:%d: %s is false%s%s\n", dsm_node(), current.name, file,
+			line, text, detail ? ": " : "", detail ? detail : "");
 	return false;
 }
 
@@ -106,7 +106,8 @@ bool nodes_check_equal(uint64_t actual, uint64_t expected, const char *actual_te
 bool nodes_have_pages(size_t page_bytes, size_t pages, unsigned copies)
 {
 	struct hugepage_pool pool;
-	int enough = page_bytes == 4096 || (!hugepage_pool_read(page_bytes, &pool) && pool.free >= pages * copies);
+	int enough =
+	    page_bytes == 4096 || (!hugepage_pool_read(page_bytes, &pool) && pool.free >= pages * copies);
 	int all;
 
 	MPI_Allreduce(&enough, &all, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);

@@ -1,9 +1,9 @@
 /*
  * A small harness for tests that run on several nodes.
  *
- * Every node runs every case. A check that fails is printed by the node that saw it and counted; after each case the
- * nodes add up their failures, and node 0 prints one TAP line. A case never leaves early on one node only: the others would wait
- * in a barrier for it.
+ * Every node runs every case. A check that fails is printed by the node that saw it and counted; after each
+ * case the nodes add up their failures, and node 0 prints one TAP line. A case never leaves early on one node
+ * only: the others would wait in a barrier for it.
  */
 #ifndef MINORCA_DSM_TESTS_NODES_H
 #define MINORCA_DSM_TESTS_NODES_H
@@ -29,7 +29,7 @@ void nodes_skip(const char *reason);
 /** Counts a failure and says where, if @condition is false. Goes on. */
 #define CHECK(condition) nodes_check((condition), #condition, __FILE__, __LINE__, NULL)
 /** The same for equal numbers, and prints both. */
-#define CHECK_EQUAL(actual, expected)                                                                                 \
+#define CHECK_EQUAL(actual, expected) \
 	nodes_check_equal((uint64_t)(actual), (uint64_t)(expected), #actual, #expected, __FILE__, __LINE__)
 
 bool nodes_check(bool ok, const char *text, const char *file, int line, const char *detail);
@@ -40,7 +40,8 @@ bool nodes_check_equal(uint64_t actual, uint64_t expected, const char *actual_te
 extern const size_t nodes_page_sizes[];
 extern const size_t nodes_page_size_count;
 
-/** True if the machine can hold a region of @pages pages @copies times; otherwise skips the case. The same answer on all nodes. */
+/** True if the machine can hold a region of @pages pages @copies times; otherwise skips the case. The same
+ * answer on all nodes. */
 bool nodes_have_pages(size_t page_bytes, size_t pages, unsigned copies);
 
 /** "4 KiB" ... */

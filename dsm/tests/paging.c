@@ -1,5 +1,6 @@
 /*
- * What a fault costs in data: stale, partial and current pages, with the statistics asserted; and what is paid in memory.
+ * What a fault costs in data: stale, partial and current pages, with the statistics asserted; and what is
+ * paid in memory.
  *
  * Node 0 is home of everything here and node 1 is the one that is watched; the others keep step.
  */
@@ -21,7 +22,8 @@ struct subject {
 
 static struct subject subject(size_t page_bytes, size_t pages)
 {
-	struct dsm_region_options options = {.page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .home_node = 0};
+	struct dsm_region_options options = {
+	    .page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .home_node = 0};
 	struct subject s = {.page_bytes = page_bytes, .pages = pages};
 
 	s.block_bytes = page_bytes / 64 < 4096 ? 4096 : page_bytes / 64;
@@ -139,7 +141,8 @@ static void home_never_faults_to_read(const struct subject *s)
 	barrier();
 }
 
-/* One byte stored away from home: one twin, one byte published, one version advanced; and the writer's copy stays current. */
+/* One byte stored away from home: one twin, one byte published, one version advanced; and the writer's copy
+ * stays current. */
 static void one_byte_is_published(const struct subject *s)
 {
 	struct dsm_stats before = nodes_stats();
@@ -252,18 +255,18 @@ static void run(size_t page_bytes)
 		const char *name;
 		void (*run)(const struct subject *);
 	} cases[] = {
-		{"a page that nobody published is zero, for no data", never_published},
-		{"a new page is read whole", new_pages_are_read_whole},
-		{"a current page moves no data", current_pages_move_nothing},
-		{"only stale blocks are read", stale_blocks_are_read_alone},
-		{"unchanged pages stay mapped over a barrier", unchanged_pages_stay_mapped},
-		{"a load at home does not fault", home_never_faults_to_read},
-		{"one byte is published as one byte", one_byte_is_published},
-		{"a store after a load is one upgrade", upgrade_after_read},
-		{"a prefetched page does not fault", prefetch_leaves_no_fault},
-		{"un-mapping publishes first", invalidate_publishes_first},
-		{"stale and dirty at once", stale_and_dirty},
-		{"bad ranges are refused", bad_ranges_are_refused},
+	    {"a page that nobody published is zero, for no data", never_published},
+	    {"a new page is read whole", new_pages_are_read_whole},
+	    {"a current page moves no data", current_pages_move_nothing},
+	    {"only stale blocks are read", stale_blocks_are_read_alone},
+	    {"unchanged pages stay mapped over a barrier", unchanged_pages_stay_mapped},
+	    {"a load at home does not fault", home_never_faults_to_read},
+	    {"one byte is published as one byte", one_byte_is_published},
+	    {"a store after a load is one upgrade", upgrade_after_read},
+	    {"a prefetched page does not fault", prefetch_leaves_no_fault},
+	    {"un-mapping publishes first", invalidate_publishes_first},
+	    {"stale and dirty at once", stale_and_dirty},
+	    {"bad ranges are refused", bad_ranges_are_refused},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -10,7 +10,8 @@
 static int node, nodes;
 
 /* A region for a case; NULL (and the case counted as failed) if it cannot be made. */
-static dsm_region *make(size_t page_bytes, size_t pages, enum dsm_home_policy home, enum dsm_delivery delivery)
+static dsm_region *make(size_t page_bytes, size_t pages, enum dsm_home_policy home,
+			enum dsm_delivery delivery)
 {
 	struct dsm_region_options options = {.page_size_bytes = page_bytes,
 					     .home = home,
@@ -37,7 +38,7 @@ static void one_writes_all_read(dsm_region *r, size_t page_bytes, size_t pages)
 		if (round % nodes == node)
 			for (size_t p = 0; p < pages; p++)
 				*(uint64_t *)(void *)(base + p * page_bytes + 8 * ((size_t)round % 16)) =
-					value_of(p, round);
+				    value_of(p, round);
 		CHECK_EQUAL(dsm_barrier(), 0);
 		for (size_t p = 0; p < pages; p++)
 			CHECK_EQUAL(*(uint64_t *)(void *)(base + p * page_bytes + 8 * ((size_t)round % 16)),
@@ -46,7 +47,8 @@ static void one_writes_all_read(dsm_region *r, size_t page_bytes, size_t pages)
 	}
 }
 
-/* Every node stores other bytes of the same pages between two barriers; neighbours in one word, far ends of the page. */
+/* Every node stores other bytes of the same pages between two barriers; neighbours in one word, far ends of
+ * the page. */
 static void many_write_one_page(dsm_region *r, size_t page_bytes, size_t pages)
 {
 	unsigned char *base = dsm_region_base(r);
@@ -55,12 +57,14 @@ static void many_write_one_page(dsm_region *r, size_t page_bytes, size_t pages)
 	for (int round = 1; round <= 3; round++) {
 		for (size_t p = 0; p < pages; p++)
 			for (size_t at = 0; at + (size_t)nodes <= page_bytes; at += stride)
-				base[p * page_bytes + at + (size_t)node] = (unsigned char)(16 * round + node + 1);
+				base[p * page_bytes + at + (size_t)node] =
+				    (unsigned char)(16 * round + node + 1);
 		CHECK_EQUAL(dsm_barrier(), 0);
 		for (size_t p = 0; p < pages; p++)
 			for (size_t at = 0; at + (size_t)nodes <= page_bytes; at += stride)
 				for (int n = 0; n < nodes; n++)
-					CHECK_EQUAL(base[p * page_bytes + at + (size_t)n], 16 * round + n + 1);
+					CHECK_EQUAL(base[p * page_bytes + at + (size_t)n],
+						    16 * round + n + 1);
 		CHECK_EQUAL(dsm_barrier(), 0);
 	}
 }
@@ -84,13 +88,15 @@ static void pointers_mean_the_same(dsm_region *r, size_t page_bytes, size_t page
 	}
 	CHECK_EQUAL(dsm_barrier(), 0);
 	size_t seen = 0;
-	for (struct element *e = (struct element *)(void *)(base + 64); e && seen <= count; e = e->next, seen++)
+	for (struct element *e = (struct element *)(void *)(base + 64); e && seen <= count;
+	     e = e->next, seen++)
 		CHECK_EQUAL(e->value, seen * 7 + 1);
 	CHECK_EQUAL(seen, count);
 	CHECK_EQUAL(dsm_barrier(), 0);
 }
 
-/* Stores to a page that was only read, and to a page that was never touched, survive the next barrier at all nodes. */
+/* Stores to a page that was only read, and to a page that was never touched, survive the next barrier at all
+ * nodes. */
 static void read_then_written(dsm_region *r, size_t page_bytes, size_t pages)
 {
 	volatile uint64_t *words = dsm_region_base(r);
@@ -104,8 +110,7 @@ static void read_then_written(dsm_region *r, size_t page_bytes, size_t pages)
 	CHECK_EQUAL(dsm_barrier(), 0);
 	for (size_t p = 0; p < pages; p++)
 		for (size_t n = 0; n < (size_t)nodes; n++)
-			CHECK_EQUAL(words[p * words_per_page + n * 5 + 100] - p - n,
-				    words[n * 5 + 100] - n);
+			CHECK_EQUAL(words[p * words_per_page + n * 5 + 100] - p - n, words[n * 5 + 100] - n);
 	CHECK_EQUAL(dsm_barrier(), 0);
 }
 
@@ -116,15 +121,15 @@ static void run(size_t page_bytes, enum dsm_home_policy home, enum dsm_delivery 
 		const char *name;
 		void (*run)(dsm_region *, size_t, size_t);
 	} cases[] = {
-		{"one writes, all read", one_writes_all_read},
-		{"many write one page", many_write_one_page},
-		{"pointers mean the same", pointers_mean_the_same},
-		{"read, then written", read_then_written},
+	    {"one writes, all read", one_writes_all_read},
+	    {"many write one page", many_write_one_page},
+	    {"pointers mean the same", pointers_mean_the_same},
+	    {"read, then written", read_then_written},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		nodes_case("%s: %s, home %s, %s", cases[i].name, nodes_page_name(page_bytes), nodes_home_name(home),
-			   nodes_delivery_name(delivery));
+		nodes_case("%s: %s, home %s, %s", cases[i].name, nodes_page_name(page_bytes),
+			   nodes_home_name(home), nodes_delivery_name(delivery));
 		if (!nodes_have_pages(page_bytes, pages, (unsigned)nodes))
 			continue;
 		dsm_region *r = make(page_bytes, pages, home, delivery);

@@ -1,6 +1,6 @@
 /*
- * Many threads of each node: faulting on the same page, on different pages, and storing while another thread of
- * the node publishes and acquires.
+ * Many threads of each node: faulting on the same page, on different pages, and storing while another thread
+ * of the node publishes and acquires.
  */
 #include "dsm/tests/nodes.h"
 
@@ -98,7 +98,8 @@ static void run_threads(void *(*body)(void *), struct job *jobs, void (*meanwhil
 static void fill(struct job *jobs, volatile unsigned char *base, size_t page_bytes, size_t pages, int round)
 {
 	for (unsigned t = 0; t < THREADS; t++)
-		jobs[t] = (struct job){.base = base, .page_bytes = page_bytes, .pages = pages, .round = round};
+		jobs[t] =
+		    (struct job){.base = base, .page_bytes = page_bytes, .pages = pages, .round = round};
 }
 
 static void same_pages(volatile unsigned char *base, size_t page_bytes, size_t pages)
@@ -131,14 +132,17 @@ static void publish_many_times(struct job *jobs)
 static void publish_and_unmap_many_times(struct job *jobs)
 {
 	for (int i = 0; i < ROUNDS; i++) {
-		CHECK_EQUAL(dsm_invalidate((const void *)jobs[0].base, jobs[0].pages * jobs[0].page_bytes), 0);
-		CHECK_EQUAL(dsm_prefetch((const void *)jobs[0].base, jobs[0].pages * jobs[0].page_bytes, i % 2), 0);
+		CHECK_EQUAL(dsm_invalidate((const void *)jobs[0].base, jobs[0].pages * jobs[0].page_bytes),
+			    0);
+		CHECK_EQUAL(
+		    dsm_prefetch((const void *)jobs[0].base, jobs[0].pages * jobs[0].page_bytes, i % 2), 0);
 		CHECK_EQUAL(dsm_barrier(), 0);
 	}
 	atomic_store(jobs[0].stop, true);
 }
 
-static void stores_while(volatile unsigned char *base, size_t page_bytes, size_t pages, void (*meanwhile)(struct job *))
+static void stores_while(volatile unsigned char *base, size_t page_bytes, size_t pages,
+			 void (*meanwhile)(struct job *))
 {
 	struct job jobs[THREADS];
 	atomic_bool stop = false;
@@ -149,7 +153,8 @@ static void stores_while(volatile unsigned char *base, size_t page_bytes, size_t
 	run_threads(count_until_told, jobs, meanwhile);
 	CHECK_EQUAL(dsm_barrier(), 0);
 
-	/* What each thread counted is what its words say, here and, told through the region itself, elsewhere. */
+	/* What each thread counted is what its words say, here and, told through the region itself,
+	 * elsewhere. */
 	for (unsigned t = 0; t < THREADS; t++) {
 		uint64_t sum = 0;
 		for (size_t p = 0; p < pages; p++)
@@ -184,16 +189,19 @@ static void run(size_t page_bytes, enum dsm_delivery delivery)
 		const char *name;
 		void (*run)(volatile unsigned char *, size_t, size_t);
 	} cases[] = {
-		{"threads on the same pages", same_pages},
-		{"stores while another thread publishes", stores_while_publishing},
-		{"stores while pages are un-mapped", stores_while_unmapping},
+	    {"threads on the same pages", same_pages},
+	    {"stores while another thread publishes", stores_while_publishing},
+	    {"stores while pages are un-mapped", stores_while_unmapping},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct dsm_region_options options = {
-			.page_size_bytes = page_bytes, .home = DSM_HOME_CYCLIC, .chunk_bytes = page_bytes, .delivery = delivery};
+		struct dsm_region_options options = {.page_size_bytes = page_bytes,
+						     .home = DSM_HOME_CYCLIC,
+						     .chunk_bytes = page_bytes,
+						     .delivery = delivery};
 		dsm_region *r;
-		nodes_case("%s: %s, %s", cases[i].name, nodes_page_name(page_bytes), nodes_delivery_name(delivery));
+		nodes_case("%s: %s, %s", cases[i].name, nodes_page_name(page_bytes),
+			   nodes_delivery_name(delivery));
 		if (!nodes_have_pages(page_bytes, pages, (unsigned)nodes))
 			continue;
 		if (!CHECK_EQUAL(dsm_region_create("threads", pages * page_bytes, &options, &r), 0))

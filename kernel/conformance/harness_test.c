@@ -338,6 +338,7 @@ static void the_table_says_all(void **state)
 	char *text = print_report(REPORT_TABLE);
 
 	(void)state;
+	assert_non_null(strstr(text, "made-up                  pass                        skip   old"));
 	assert_non_null(strstr(text, "newer  newer  "));
 	assert_non_null(strstr(text, "new (since 9.9)"));
 	assert_non_null(strstr(text, "fail on hugetlb-2m: quite wrong"));

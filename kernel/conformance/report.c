@@ -60,10 +60,25 @@ static void table_begin(const struct report *report)
 	fprintf(report->out, "%-*s%s\n", LETTER_WIDTH, "letter of 2021", "this kernel");
 }
 
-/* Two outcomes that a line of the table shows as one. */
+/* Two outcomes that a line of the table shows as one. What was skipped has no answer and joins any line. */
 static bool same_line(const struct outcome *a, const struct outcome *b)
 {
+	if (a->verdict == VERDICT_SKIP)
+		return true;
 	return strcmp(a->answer, b->answer) == 0 && (!a->answer[0] || strcmp(a->note, b->note) == 0);
+}
+
+/* The outcome of @kinds that a line is to show: the first that was not skipped, if there is one. */
+static const struct outcome *outcome_to_show(unsigned int kinds,
+					     const struct outcome outcomes[MEMORY_KIND_COUNT])
+{
+	unsigned int kind;
+
+	for (kind = 0; kind < MEMORY_KIND_COUNT; kind++) {
+		if ((kinds & ON(kind)) && outcomes[kind].verdict != VERDICT_SKIP)
+			return &outcomes[kind];
+	}
+	return &outcomes[__builtin_ctz(kinds)];
 }
 
 static void table_line(const struct report *report, const struct conformance_case *row, unsigned int kinds,
@@ -102,7 +117,7 @@ static void table_row(const struct report *report, const struct conformance_case
 	unsigned int left = ran;
 
 	while (left) {
-		const struct outcome *shown = &outcomes[__builtin_ctz(left)];
+		const struct outcome *shown = outcome_to_show(left, outcomes);
 		unsigned int alike = 0;
 		unsigned int kind;
 

@@ -1,0 +1,370 @@
+/*
+ * Things that go wrong, one at a time: `failures CASE`. Run under mpirun by failures_test.sh, which looks at
+ * what is printed, at the exit status, and at the clock.
+ *
+ * Exits with 1 when a call failed as it should, with 99 when it did not fail.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <mpi.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <minorca.h>
+
+#include "kernel/memory.h"
+
+static int node;
+
+/* The runtime, or the end. */
+static void start(void)
+{
+	int error = dsm_init(NULL, NULL);
+
+	if (error)
+		exit(1);
+	node = dsm_node();
+}
+
+static int finish(int error)
+{
+	dsm_finalize();
+	return error ? 1 : 99;
+}
+
+static int create(size_t bytes, struct dsm_region_options options, dsm_region **out)
+{
+	return dsm_region_create("subject", bytes, &options, out);
+}
+
+static int case_init(void)
+{
+	start();
+	return finish(0);
+}
+
+static int case_region_too_large(void)
+{
+	dsm_region *r;
+
+	start();
+	return finish(create((size_t)1 << 42, (struct dsm_region_options){.page_size_bytes = 4096}, &r));
+}
+
+static int case_address_space_exhausted(void)
+{
+	dsm_region *r;
+
+	start();
+	/* Mapped, not allocated: too large for the address space, whatever the memory. */
+	return finish(create((size_t)1 << 47, (struct dsm_region_options){.page_size_bytes = 4096}, &r));
+}
+
+static int case_too_few_hugepages(void)
+{
+	struct hugepage_pool pool;
+	dsm_region *r;
+
+	start();
+	uint64_t pages = hugepage_pool_read(2 * MIB, &pool) ? 1 : pool.total + pool.overcommit + 1;
+	return finish(create(pages * 2 * MIB, (struct dsm_region_options){.page_size_bytes = 2 * MIB}, &r));
+}
+
+/* The pool is large enough for the home, and empty when the other node fetches. */
+static int case_pool_empty_in_a_fault(void)
+{
+	struct hugepage_pool pool;
+	dsm_region *r;
+	int hog;
+
+	start();
+	if (create(4 * MIB, (struct dsm_region_options){.page_size_bytes = 2 * MIB, .home = DSM_HOME_NODE},
+		   &r))
+		return finish(1);
+	volatile char *base = dsm_region_base(r);
+	if (node == 0)
+		base[0] = 1;
+	dsm_barrier();
+	if (node == 1) {
+		hugepage_pool_read(2 * MIB, &pool);
+		hog = memory_file_create("hog", (pool.free + 1) * 2 * MIB, 2 * MIB);
+		while (pool.free && !memory_allocate(hog, 0, pool.free * 2 * MIB))
+			hugepage_pool_read(2 * MIB, &pool);
+		(void)base[0]; /* dies here */
+	}
+	dsm_barrier();
+	return finish(0);
+}
+
+static int case_address_collision(void)
+{
+	uintptr_t address = 0x200000000000;
+	dsm_region *r;
+
+	start();
+	if (node == 1)
+		mmap((void *)address, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	return finish(create(2 * MIB, (struct dsm_region_options){.address = (void *)address}, &r));
+}
+
+static int case_different_arguments(void)
+{
+	dsm_region *r;
+
+	start();
+	return finish(create(node ? 4096 : 8192, (struct dsm_region_options){0}, &r));
+}
+
+static int case_thread_delivery(void)
+{
+	dsm_region *r;
+
+	start();
+	return finish(create(4096, (struct dsm_region_options){.delivery = DSM_DELIVERY_THREAD_BLOCK}, &r));
+}
+
+static int rank(void)
+{
+	const char *text = getenv("OMPI_COMM_WORLD_RANK");
+
+	text = text ? text : getenv("PMI_RANK");
+	return text ? atoi(text) : 0;
+}
+
+static int case_dies_before_mpi(void)
+{
+	if (rank() == 1)
+		_exit(3);
+	start();
+	return finish(0);
+}
+
+static int case_dies_after_mpi(void)
+{
+	MPI_Init(NULL, NULL);
+	if (rank() == 1)
+		raise(SIGKILL);
+	start();
+	return finish(0);
+}
+
+static int case_never_starts(void)
+{
+	MPI_Init(NULL, NULL);
+	if (rank() == 1)
+		sleep(60);
+	start();
+	return finish(0);
+}
+
+static int case_hangs_before_mpi(void)
+{
+	if (rank() == 1)
+		sleep(60);
+	start();
+	return finish(0);
+}
+
+static int case_misses_the_barrier(void)
+{
+	start();
+	if (node == 1)
+		sleep(60);
+	int error = dsm_barrier();
+	_exit(error == -ETIMEDOUT ? 1 : 99);
+}
+
+static int case_killed_while_others_wait(void)
+{
+	start();
+	if (node == 1)
+		raise(SIGKILL);
+	int error = dsm_barrier();
+	_exit(error == -ETIMEDOUT ? 1 : 99);
+}
+
+/* The system call is refused, as a container's seccomp filter does, and the device is not ours to open. */
+static int case_no_userfaultfd(void)
+{
+	struct sock_filter code[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof code / sizeof code[0], code};
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		return 98;
+	start();
+	return finish(0);
+}
+
+static int case_too_many_regions(void)
+{
+	dsm_region *r;
+	int error = 0;
+
+	start();
+	for (int i = 0; i < 65 && !error; i++)
+		error = create(4096, (struct dsm_region_options){0}, &r);
+	return finish(error == -EMFILE);
+}
+
+/* --- SIGBUS that is not about a region ------------------------------------------------------------------ */
+
+static volatile sig_atomic_t seen_code;
+static void *volatile seen_address;
+
+static void *beyond_end_of_file(void)
+{
+	int fd = memory_file_create("empty", 4096, 4096);
+	void *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	close(fd);
+	return (char *)page + 4096;
+}
+
+static void on_bus(int signal, siginfo_t *info, void *context)
+{
+	(void)signal, (void)context;
+	seen_code = info->si_code;
+	seen_address = info->si_addr;
+	/* Cures it, as a handler that knows its mapping does. */
+	if (info->si_code == BUS_ADRERR)
+		mmap((void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+/* The handler that was there before gets what is not ours, and a region still works afterwards. */
+static int case_foreign_sigbus_is_handed_on(void)
+{
+	struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
+	dsm_region *r;
+
+	MPI_Init(NULL, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	start();
+	int error = create(
+	    4096, (struct dsm_region_options){.home = DSM_HOME_NODE, .home_node = dsm_nodes() - 1}, &r);
+	volatile char *page = beyond_end_of_file(), *base = dsm_region_base(r);
+	page[5] = 7;
+	bool handed_on = seen_code == BUS_ADRERR && seen_address == page + 5 && page[5] == 7;
+	base[0] = (char)(base[1] + 1);
+	seen_code = 0;
+	raise(SIGBUS);
+	handed_on &= seen_code == SI_TKILL;
+	dsm_finalize();
+	struct sigaction now;
+	sigaction(SIGBUS, NULL, &now);
+	MPI_Finalize();
+	return !error && handed_on && now.sa_sigaction == on_bus ? 1 : 99;
+}
+
+static void set_default(void)
+{
+	MPI_Init(NULL, NULL);
+	signal(SIGBUS, SIG_DFL);
+	start();
+}
+
+static int case_foreign_sigbus_kills(void)
+{
+	set_default();
+	*(volatile char *)beyond_end_of_file() = 1;
+	return finish(0);
+}
+
+static int case_sent_sigbus_kills(void)
+{
+	set_default();
+	kill(getpid(), SIGBUS);
+	return finish(0);
+}
+
+static int case_ignored_sigbus_is_ignored(void)
+{
+	MPI_Init(NULL, NULL);
+	signal(SIGBUS, SIG_IGN);
+	start();
+	kill(getpid(), SIGBUS);
+	dsm_finalize();
+	MPI_Finalize();
+	return 1;
+}
+
+/* A system call may touch a region that is delivered by thread; inline it may not, until the buffer is
+ * prefetched. */
+static int case_system_calls(void)
+{
+	bool good = true;
+
+	start();
+	for (int d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++) {
+		struct dsm_region_options options = {.home = DSM_HOME_NODE, .delivery = (enum dsm_delivery)d};
+		dsm_region *r;
+		int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+		if (create(8192, options, &r))
+			return finish(0);
+		char *base = dsm_region_base(r);
+		if (node == 1 && d == DSM_DELIVERY_INLINE) {
+			good &= read(zero, base, 4096) == -1 && errno == EFAULT;
+			good &= !dsm_prefetch(base, 4096, true);
+		}
+		if (node == 1)
+			good &= read(zero, base, 4096) == 4096;
+		close(zero);
+		dsm_barrier();
+		dsm_region_destroy(r);
+	}
+	return finish(good);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+} cases[] = {
+    {"init", case_init},
+    {"region-too-large", case_region_too_large},
+    {"address-space-exhausted", case_address_space_exhausted},
+    {"too-few-hugepages", case_too_few_hugepages},
+    {"pool-empty-in-a-fault", case_pool_empty_in_a_fault},
+    {"address-collision", case_address_collision},
+    {"different-arguments", case_different_arguments},
+    {"thread-delivery", case_thread_delivery},
+    {"dies-before-mpi", case_dies_before_mpi},
+    {"dies-after-mpi", case_dies_after_mpi},
+    {"never-starts", case_never_starts},
+    {"hangs-before-mpi", case_hangs_before_mpi},
+    {"misses-the-barrier", case_misses_the_barrier},
+    {"killed-while-others-wait", case_killed_while_others_wait},
+    {"no-userfaultfd", case_no_userfaultfd},
+    {"too-many-regions", case_too_many_regions},
+    {"foreign-sigbus-is-handed-on", case_foreign_sigbus_is_handed_on},
+    {"foreign-sigbus-kills", case_foreign_sigbus_kills},
+    {"sent-sigbus-kills", case_sent_sigbus_kills},
+    {"ignored-sigbus-is-ignored", case_ignored_sigbus_is_ignored},
+    {"system-calls", case_system_calls},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc == 2 && i < sizeof cases / sizeof cases[0]; i++)
+		if (!strcmp(argv[1], cases[i].name))
+			return cases[i].run();
+	fprintf(stderr, "usage: failures CASE\n");
+	return 2;
+}
