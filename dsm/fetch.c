@@ -121,6 +121,15 @@ static unsigned remember(struct lane *lane, struct dsm_region *r, size_t page, c
 	return read;
 }
 
+/* Waits for what was posted, also when posting failed on the way: nothing may arrive once the lane is let go.
+ */
+static int finish(struct lane *lane, int posted)
+{
+	int completed = runtime.ops->complete(runtime.transport, lane);
+
+	return posted ? posted : completed;
+}
+
 int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
 {
 	const uint64_t *versions = (const uint64_t *)(void *)lane->scratch;
@@ -137,13 +146,9 @@ int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t co
 	error = post_versions(lane, r, home, first, count);
 	if (!error && one_chain)
 		error = post_blocks(lane, r, home, first_block, blocks);
-	if (!error)
-		error = runtime.ops->complete(runtime.transport, lane);
-	if (!error && !one_chain) {
-		error = post_stale_blocks(lane, r, home, first_block, blocks);
-		if (!error)
-			error = runtime.ops->complete(runtime.transport, lane);
-	}
+	error = finish(lane, error);
+	if (!error && !one_chain)
+		error = finish(lane, post_stale_blocks(lane, r, home, first_block, blocks));
 	if (error)
 		return error;
 

@@ -102,8 +102,9 @@ static int publish_page(struct lane *lane, struct dsm_region *r, size_t page)
 		error = runtime.ops->post_fetch_add(runtime.transport, lane, home, SEGMENT_VERSIONS(r->id),
 						    (first_block + b) * sizeof(uint64_t), 1, &old[b]);
 	}
-	if (!error)
-		error = runtime.ops->complete(runtime.transport, lane);
+	/* Also when posting failed on the way: nothing may be under way once the lane is let go. */
+	int completed = runtime.ops->complete(runtime.transport, lane);
+	error = error ? error : completed;
 	if (error)
 		return error;
 

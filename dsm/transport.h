@@ -20,8 +20,11 @@
  * Words that are the target of fetch_add or compare_swap are 8-byte aligned and touched through the transport
  * only (NIC atomics are not atomic with the CPU's), also by their own node: peer may be this node.
  *
- * All functions return 0 or -errno. post_* : -EHOSTDOWN (the peer is lost), -EINVAL (outside the segment).
- * complete: -EHOSTDOWN, -ETIMEDOUT; after an error the outputs of everything posted are undefined.
+ * All functions return 0 or -errno. post_*: -EHOSTDOWN (the peer is lost), -EINVAL (outside the segment), and
+ * what complete() says, for a lane whose queue is full waits for room. complete(): -EHOSTDOWN, -ETIMEDOUT,
+ * -EIO (the adapter failed). After an error of either, the outputs of everything posted are undefined; after
+ * an error of post_*, what was posted before may still be under way: call complete() before the memory is
+ * used for something else.
  */
 #ifndef MINORCA_DSM_TRANSPORT_H
 #define MINORCA_DSM_TRANSPORT_H
