@@ -53,8 +53,7 @@ problems() {
 }
 
 leftovers() {
-	local i
-	for i in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		pgrep -f "^$copy/subject" >/dev/null || return 0
 		sleep 0.2
 	done
@@ -157,7 +156,8 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
 	cp "$mpirun" "$copy/mpirun.sh"
 	chmod a+rx "$copy/mpirun.sh"
 	mpirun=$copy/mpirun.sh
-	if [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 0 ] && ! [ -r /dev/userfaultfd -a "$(stat -c %a /dev/userfaultfd 2>/dev/null)" = 666 ]; then
+	if [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 0 ] &&
+		! "${nobody[@]}" test -r /dev/userfaultfd; then
 		unprivileged 'thread delivery without privilege' \
 			'node 0: dsm_region_create\(subject\): thread delivery needs .*MINORCA_DELIVERY=inline' thread-delivery
 	else
