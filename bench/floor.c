@@ -155,7 +155,7 @@ static void sleep_for_faults(struct floor *f)
 
 static void listen_to_faults(struct floor *f)
 {
-	uint64_t idle_since = timer_now_ns();
+	uint64_t idle_since = 0; /* as the runtime's handler when a round begins: asleep since long ago */
 	bool spin = f->delivery == FLOOR_THREAD_SPIN;
 
 	while (atomic_load_explicit(&f->listening, memory_order_relaxed)) {

@@ -3,10 +3,12 @@
  */
 #include "bench/harness.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/awake.h"
 #include "bench/team.h"
 #include "bench/timer.h"
 #include "kernel/memory.h"
@@ -199,6 +201,18 @@ static void add_counts(struct counts *sum, const struct counts *counts)
 	sum->pages_current += counts->pages_current;
 }
 
+/* On a measuring node. With inline delivery nobody waits for another thread, and no core goes idle. */
+static void touch_all(struct round *round)
+{
+	struct harness *h = round->harness;
+	const struct setup *s = round->side->setup;
+
+	if (s->delivery != DELIVERY_INLINE)
+		awake_start(h->awake, s->threads);
+	team_run(h->team, s->threads, touch, round);
+	awake_stop(h->awake);
+}
+
 static void run_round(struct round *round, struct counts *sum)
 {
 	struct harness *h = round->harness;
@@ -212,7 +226,7 @@ static void run_round(struct round *round, struct counts *sum)
 	side->operations->begin(side);
 	job_meet();
 	if (!side_is_home(side))
-		team_run(h->team, s->threads, touch, round);
+		touch_all(round);
 	job_meet();
 	side->operations->end(side, &counts);
 	if (!side_is_home(side) && round->index == RUNTIME) {
@@ -401,13 +415,17 @@ void harness_create(const struct job *job, const struct placement *placement, co
 {
 	*out = (struct harness){.job = job, .placement = placement, .options = options, .threads = threads};
 	out->hands = calloc(threads, sizeof *out->hands);
-	int error = out->hands ? team_create(placement->topology, threads, placement->pus, &out->team) : -1;
+	int error =
+	    out->hands ? team_create(placement->topology, threads, placement->pus, &out->team) : -ENOMEM;
+	if (!error)
+		error = awake_create(placement->topology, threads, placement->pus, &out->awake);
 	if (error)
-		job_fail("cannot start %u threads", threads);
+		job_fail("cannot start %u threads: %s", threads, strerror(-error));
 }
 
 void harness_destroy(struct harness *harness)
 {
+	awake_destroy(harness->awake);
 	team_destroy(harness->team);
 	free(harness->hands);
 }

@@ -11,8 +11,9 @@
 #include "bench/percentile.h"
 #include "bench/side.h"
 
-struct team;
+struct awake;
 struct hand;
+struct team;
 
 /* Immutable while rows run, but for what hangs on `hands`. */
 struct harness {
@@ -20,7 +21,8 @@ struct harness {
 	const struct placement *placement;
 	const struct options *options;
 	struct team *team;
-	struct hand *hands; /* one for each thread of the team */
+	struct awake *awake; /* of the processing units that the team is on */
+	struct hand *hands;  /* one for each thread of the team */
 	unsigned int threads;
 };
 

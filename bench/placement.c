@@ -36,16 +36,17 @@ static int list_pus(hwloc_topology_t machine, struct pu_list *list)
 	hwloc_bitmap_t usable = hwloc_bitmap_alloc();
 	int total = hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_PU);
 
-	list->pus = calloc((size_t)total + 1, sizeof *list->pus);
+	if (total > 0)
+		list->pus = calloc((size_t)total, sizeof *list->pus);
 	if (!usable || !list->pus) {
 		hwloc_bitmap_free(usable);
-		return -ENOMEM;
+		return total > 0 ? -ENOMEM : -EIO;
 	}
 	if (hwloc_get_cpubind(machine, usable, HWLOC_CPUBIND_PROCESS))
 		hwloc_bitmap_copy(usable, hwloc_topology_get_allowed_cpuset(machine));
 	for (unsigned int rank = 0; rank < (unsigned int)total && list->count < (unsigned int)total; rank++) {
 		add_pus_of_rank(machine, usable, rank, list);
-		if (rank == 0)
+		if (!list->cores) /* those of the first rank of which we may use any */
 			list->cores = list->count;
 	}
 	hwloc_bitmap_free(usable);

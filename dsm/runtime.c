@@ -317,6 +317,7 @@ static int prepare_node(char *message, size_t bytes)
 static void tear_down(void)
 {
 	regions_release_all();
+	twins_release_kept();
 	delivery_close_all();
 	if (runtime.transport)
 		runtime.ops->close(runtime.transport);

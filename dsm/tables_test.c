@@ -197,6 +197,26 @@ static void twins_run_out_when_all_are_in_use(void **state)
 	twins_destroy(&twins);
 }
 
+/* A new pool may get the memory of an old one, and works all the same, also when it is smaller. */
+static void memory_of_a_destroyed_pool_is_used_again(void **state)
+{
+	(void)state;
+	for (size_t pages = 9; pages >= 3; pages -= 3) {
+		struct twins twins;
+		assert_int_equal(twins_create(&twins, pages, 4096), 0);
+		for (size_t i = 0; i < pages; i++)
+			memset(twins_memory(&twins, twins_get(&twins)), 0xff, 4096);
+		assert_int_equal(twins_get(&twins), TWIN_NONE);
+		for (uint32_t i = 0; i < pages; i++)
+			twins_put(&twins, i);
+		for (size_t i = 0; i < pages; i++)
+			assert_in_range(twins_get(&twins), 0, pages - 1);
+		assert_int_equal(twins_get(&twins), TWIN_NONE);
+		twins_destroy(&twins);
+	}
+	twins_release_kept();
+}
+
 #define POOL 7
 
 static struct twins pool;
@@ -311,6 +331,7 @@ int main(void)
 	    cmocka_unit_test(a_visit_may_add_again),
 	    cmocka_unit_test(nothing_is_lost_between_adding_and_taking),
 	    cmocka_unit_test(twins_run_out_when_all_are_in_use),
+	    cmocka_unit_test(memory_of_a_destroyed_pool_is_used_again),
 	    cmocka_unit_test(a_twin_has_one_owner),
 	    cmocka_unit_test(a_page_lock_excludes),
 	    cmocka_unit_test(every_page_has_one_home),

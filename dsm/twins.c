@@ -1,43 +1,96 @@
 #include "dsm/twins.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 
-/* The kernel gives the pool huge pages where it can: 512 twins of 4 KiB for one fault. */
-#define HUGE_ALIGNMENT ((size_t)2 << 20)
+/*
+ * Memory of pools that were destroyed, for pools that are made: a first copy into fresh memory costs the
+ * kernel's page faults on top, and regions come and go. (Transparent huge pages would cost one fault instead
+ * of 512, and were tried: where memory is fragmented the kernel compacts it first, and a store waited 8 ms.)
+ */
+#define KEPT_POOLS 4
+#define KEPT_BYTES ((size_t)64 << 20) /* of each; the rest goes back to the kernel */
+
+static struct {
+	unsigned char *memory;
+	size_t mapped_bytes;
+} kept[KEPT_POOLS];
+static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* The smallest kept memory of at least @bytes and at most four times that, or NULL. */
+static unsigned char *take_kept(size_t bytes, size_t *mapped_bytes)
+{
+	unsigned char *memory = NULL;
+	unsigned best = KEPT_POOLS;
+
+	pthread_mutex_lock(&kept_mutex);
+	for (unsigned i = 0; i < KEPT_POOLS; i++)
+		if (kept[i].memory && kept[i].mapped_bytes >= bytes && kept[i].mapped_bytes / 4 <= bytes &&
+		    (best == KEPT_POOLS || kept[i].mapped_bytes < kept[best].mapped_bytes))
+			best = i;
+	if (best < KEPT_POOLS) {
+		memory = kept[best].memory;
+		*mapped_bytes = kept[best].mapped_bytes;
+		kept[best].memory = NULL;
+	}
+	pthread_mutex_unlock(&kept_mutex);
+	return memory;
+}
+
+/* Keeps the memory if there is room. */
+static bool keep(unsigned char *memory, size_t mapped_bytes)
+{
+	bool done = false;
+
+	if (mapped_bytes > KEPT_BYTES)
+		madvise(memory + KEPT_BYTES, mapped_bytes - KEPT_BYTES, MADV_DONTNEED);
+	pthread_mutex_lock(&kept_mutex);
+	for (unsigned i = 0; i < KEPT_POOLS && !done; i++)
+		if (!kept[i].memory) {
+			kept[i].memory = memory;
+			kept[i].mapped_bytes = mapped_bytes;
+			done = true;
+		}
+	pthread_mutex_unlock(&kept_mutex);
+	return done;
+}
+
+void twins_release_kept(void)
+{
+	for (unsigned i = 0; i < KEPT_POOLS; i++) {
+		if (kept[i].memory)
+			munmap(kept[i].memory, kept[i].mapped_bytes);
+		kept[i].memory = NULL;
+	}
+}
 
 int twins_create(struct twins *twins, size_t pages, size_t page_bytes)
 {
 	if (pages >= UINT32_MAX - 1)
 		return -EINVAL;
-	size_t next_bytes = (pages * sizeof(uint32_t) + HUGE_ALIGNMENT - 1) & ~(HUGE_ALIGNMENT - 1);
-	size_t bytes = pages * page_bytes + next_bytes + HUGE_ALIGNMENT;
-	unsigned char *memory =
-	    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t bytes = (pages * (page_bytes + sizeof(uint32_t)) + 4095) & ~(size_t)4095, mapped_bytes = bytes;
+	unsigned char *memory = take_kept(bytes, &mapped_bytes);
+
+	if (!memory)
+		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
-
-	/* Trim to the alignment, so that one munmap() gives it all back. */
-	size_t head = -(uintptr_t)memory & (HUGE_ALIGNMENT - 1);
-	if (head)
-		munmap(memory, head);
-	if (HUGE_ALIGNMENT - head)
-		munmap(memory + bytes - (HUGE_ALIGNMENT - head), HUGE_ALIGNMENT - head);
 	*twins = (struct twins){
-	    .memory = memory + head,
-	    .next = (uint32_t *)(memory + head + pages * page_bytes),
+	    .memory = memory,
+	    .next = (uint32_t *)(void *)(memory + pages * page_bytes),
 	    .slot_bytes = page_bytes,
-	    .mapped_bytes = bytes - HUGE_ALIGNMENT,
+	    .mapped_bytes = mapped_bytes,
 	    .slots = (uint32_t)pages,
 	};
-	if (pages * page_bytes >= HUGE_ALIGNMENT)
-		madvise(twins->memory, pages * page_bytes, MADV_HUGEPAGE); /* without it: slower, no more */
 	return 0;
 }
 
 void twins_destroy(struct twins *twins)
 {
-	if (twins->memory)
+	if (twins->memory && !keep(twins->memory, twins->mapped_bytes))
 		munmap(twins->memory, twins->mapped_bytes);
 	twins->memory = NULL;
 }

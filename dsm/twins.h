@@ -28,6 +28,9 @@ struct twins {
 int twins_create(struct twins *twins, size_t pages, size_t page_bytes);
 void twins_destroy(struct twins *twins);
 
+/** Gives back the memory that destroyed pools left for new ones. Set-up only. */
+void twins_release_kept(void);
+
 /** A free slot; TWIN_NONE if all are in use, which needs more twins than pages. */
 uint32_t twins_get(struct twins *twins);
 void twins_put(struct twins *twins, uint32_t slot);
