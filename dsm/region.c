@@ -15,6 +15,7 @@
 
 #include "dsm/address.h"
 #include "dsm/bootstrap.h"
+#include "dsm/capacity.h"
 #include "dsm/delivery.h"
 #include "dsm/fault.h"
 #include "dsm/report.h"
@@ -25,8 +26,6 @@
 
 /* Tries at an address that all nodes have free: another thread may map something there first. */
 #define ADDRESS_TRIES 4
-/* What a node keeps free when a region is made of ordinary memory: a region is not worth the machine. */
-#define MEMORY_SLACK_BYTES (64 * MIB)
 
 /* What the nodes must agree on, and what they tell each other first. */
 struct proposal {
@@ -136,87 +135,6 @@ static int compare_proposals(struct draft *draft, const struct proposal *all)
 	return 0;
 }
 
-/* --- enough memory? ------------------------------------------------------------------------------------ */
-
-/* What a file of the form "NAME: N kB" or "N" says, in bytes; @otherwise if it does not. */
-static uint64_t read_limit(const char *path, const char *name, uint64_t otherwise)
-{
-	FILE *file = fopen(path, "re");
-	char line[256];
-	uint64_t value, found = otherwise;
-
-	if (!file)
-		return otherwise;
-	while (fgets(line, sizeof line, file)) {
-		if (name && !strncmp(line, name, strlen(name)) &&
-		    sscanf(line + strlen(name), "%" SCNu64, &value) == 1)
-			found = value * KIB;
-		else if (!name && sscanf(line, "%" SCNu64, &value) == 1)
-			found = value;
-	}
-	fclose(file);
-	return found;
-}
-
-static uint64_t memory_available(void)
-{
-	uint64_t available = read_limit("/proc/meminfo", "MemAvailable:", UINT64_MAX);
-	/* A container's own limit, where it is mounted as usual (cgroup v2). */
-	uint64_t limit = read_limit("/sys/fs/cgroup/memory.max", NULL, UINT64_MAX);
-	uint64_t used = read_limit("/sys/fs/cgroup/memory.current", NULL, 0);
-
-	if (limit != UINT64_MAX && limit - used < available && used <= limit)
-		available = limit - used;
-	return available;
-}
-
-/* Bytes of @map that the nodes of this machine are home of. */
-static uint64_t host_bytes(const struct home_map *map, unsigned page_shift)
-{
-	uint64_t bytes = 0;
-
-	for (int i = 0; i < runtime.nodes; i++)
-		if (runtime.hosts[i] == runtime.hosts[runtime.node])
-			bytes += (uint64_t)home_pages(map, i) << page_shift;
-	return bytes;
-}
-
-/* Before anything is allocated: a hugepage pool that is too small is told as a whole, with what all nodes of
- * the machine need; and ordinary memory that is too small would be told by the kernel's OOM killer. */
-static int check_capacity(struct draft *draft)
-{
-	const struct dsm_region *r = draft->region;
-	uint64_t needed = host_bytes(&r->home, r->page_shift);
-	size_t page_bytes = region_page_bytes(r);
-	struct hugepage_pool pool;
-
-	if (!r->hugetlb) {
-		uint64_t available = memory_available();
-		if (needed > available || available - needed < MEMORY_SLACK_BYTES)
-			return refuse(draft, -ENOMEM,
-				      "too large: the nodes of this machine are home of %" PRIu64
-				      " MiB and %" PRIu64
-				      " MiB of memory are available; make the region smaller or use "
-				      "more machines",
-				      needed / MIB, available / MIB);
-		return 0;
-	}
-	int error = hugepage_pool_read(page_bytes, &pool);
-	if (error)
-		return refuse(draft, -ENODEV, "this kernel has no hugepages of %s (see `minorca info`)",
-			      memory_page_size_name(page_bytes));
-	uint64_t pages = needed / page_bytes, usable = pool.free + pool.overcommit - pool.surplus;
-	if (pages > usable)
-		return refuse(draft, -ENOSPC,
-			      "the nodes of this machine are home of %" PRIu64
-			      " hugepages of %s, and the pool has %" PRIu64 " free (of %" PRIu64
-			      "); enlarge it, with room for pages that are fetched: echo %" PRIu64
-			      " > /sys/kernel/mm/hugepages/hugepages-%zukB/nr_hugepages",
-			      pages, memory_page_size_name(page_bytes), pool.free, pool.total,
-			      pool.total - pool.free + 2 * pages, page_bytes / KIB);
-	return 0;
-}
-
 /* --- mapping ------------------------------------------------------------------------------------------- */
 
 static int describe_collision(struct draft *draft, uint64_t address)
@@ -301,10 +219,11 @@ static int make_memory(struct draft *draft)
 	struct dsm_region *r = draft->region;
 	size_t pages = r->bytes >> r->page_shift;
 	void *memory;
-	int error = check_capacity(draft);
+	char why[384];
+	int error = capacity_check(&r->home, r->page_shift, why, sizeof why);
 
 	if (error)
-		return error;
+		return refuse(draft, error, "%s", why);
 	r->fd = memory_file_create(r->name, r->bytes, region_page_bytes(r));
 	if (r->fd < 0)
 		return refuse(draft, r->fd == -EMFILE ? -EMFILE : -ENODEV,
