@@ -465,8 +465,9 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 
 	if (!runtime.started)
 		return -EINVAL;
-	if (!name || strlen(name) >= REGION_NAME_BYTES)
-		name = name ? "(name too long)" : "region";
+	bool named = name && strlen(name) < REGION_NAME_BYTES;
+	if (!named)
+		name = "?";
 	snprintf(draft.what, sizeof draft.what, "dsm_region_create(%s)", name);
 
 	struct proposal *all = calloc((size_t)runtime.nodes, sizeof *all);
@@ -474,6 +475,9 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 	if (draft.region)
 		memset(draft.region, 0, sizeof *draft.region);
 	int error = all && draft.region ? propose(&draft, bytes, options ? options : &defaults) : -ENOMEM;
+	if (!error && !named)
+		error = refuse(&draft, -EINVAL, "a region needs a name, of up to %d bytes",
+			       REGION_NAME_BYTES - 1);
 	if (!error)
 		error = find_free_id(&draft);
 	error = agree_on_proposal(&draft, error, all);

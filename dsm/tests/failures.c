@@ -127,6 +127,17 @@ static int case_different_arguments(void)
 	return finish(create(node ? 4096 : 8192, (struct dsm_region_options){0}, &r));
 }
 
+static int case_name_too_long(void)
+{
+	char name[65];
+	dsm_region *r;
+
+	start();
+	memset(name, 'x', 64);
+	name[64] = 0;
+	return finish(dsm_region_create(name, 4096, NULL, &r) == -EINVAL);
+}
+
 static int case_thread_delivery(void)
 {
 	dsm_region *r;
@@ -344,6 +355,7 @@ static const struct {
     {"pool-empty-in-a-fault", case_pool_empty_in_a_fault},
     {"address-collision", case_address_collision},
     {"different-arguments", case_different_arguments},
+    {"name-too-long", case_name_too_long},
     {"thread-delivery", case_thread_delivery},
     {"dies-before-mpi", case_dies_before_mpi},
     {"dies-after-mpi", case_dies_after_mpi},

@@ -120,6 +120,7 @@ fails 'too few hugepages' \
 fails 'an address that is taken on one node' \
 	'node 1: dsm_region_create\(subject\): cannot be at 0x200000000000.*taken by' -- address-collision
 fails 'different arguments on two nodes' 'dsm_region_create\(subject\): differs between nodes' -- different-arguments
+fails 'a name that is too long' 'node 0: .*a region needs a name, of up to 63 bytes' -- name-too-long
 fails 'too many regions' 'there are 64 regions already' -- too-many-regions
 fails 'no RDMA device' 'node 0: .*RDMA' MINORCA_TRANSPORT=verbs -- init
 fails 'a node that dies before MPI starts' '.' -- dies-before-mpi
