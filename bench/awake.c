@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -15,71 +16,60 @@
 struct keeper {
 	struct awake *awake;
 	pthread_t thread;
+	sem_t work;
 	unsigned int index;
 	int pu;
 	bool started;
 };
 
+/*
+ * No lock is shared with the keepers: on a busy machine one that held it might not run for seconds, and with
+ * it whoever wants to measure.
+ */
 struct awake {
 	const struct topology *topology;
 	unsigned int count;
 	struct keeper *keepers;
-
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* Keepers whose index is below it run. Changed under the lock. */
-	atomic_uint running;
-	bool ending; /* under the lock */
+	atomic_uint running; /* keepers whose index is below it run */
+	atomic_bool ending;
 };
-
-/* @return false: it is time to end. */
-static bool wait_for_work(struct keeper *keeper)
-{
-	struct awake *awake = keeper->awake;
-
-	pthread_mutex_lock(&awake->lock);
-	while (keeper->index >= atomic_load(&awake->running) && !awake->ending)
-		pthread_cond_wait(&awake->changed, &awake->lock);
-	bool go_on = !awake->ending;
-	pthread_mutex_unlock(&awake->lock);
-	return go_on;
-}
 
 static void *keep_awake(void *argument)
 {
 	struct keeper *keeper = argument;
+	struct awake *awake = keeper->awake;
 	const struct sched_param none = {0};
 
 	/* Only as a guest that anybody may send away, and only where it belongs; otherwise it would do harm.
 	 */
-	if (sched_setscheduler(0, SCHED_IDLE, &none) ||
-	    topology_bind_thread(keeper->awake->topology, keeper->pu))
+	if (sched_setscheduler(0, SCHED_IDLE, &none) || topology_bind_thread(awake->topology, keeper->pu))
 		return NULL;
-	/* No pause instruction: a hypervisor takes a loop with it for a lock that is waited for, and
-	 * interferes. */
-	while (wait_for_work(keeper))
-		while (keeper->index < atomic_load_explicit(&keeper->awake->running, memory_order_relaxed))
+	while (!atomic_load(&awake->ending)) {
+		/* No pause instruction: a hypervisor takes a loop with it for a lock that is waited for, and
+		 * interferes. */
+		while (keeper->index < atomic_load_explicit(&awake->running, memory_order_relaxed))
 			;
+		sem_wait(&keeper->work); /* interrupted: looks again, and waits again */
+	}
 	return NULL;
 }
 
-static void set_running(struct awake *awake, unsigned int count, bool ending)
+static void wake_keepers(struct awake *awake, unsigned int count)
 {
-	pthread_mutex_lock(&awake->lock);
-	atomic_store(&awake->running, count);
-	awake->ending = ending;
-	pthread_cond_broadcast(&awake->changed);
-	pthread_mutex_unlock(&awake->lock);
+	for (unsigned int i = 0; i < count; i++)
+		if (awake->keepers[i].started)
+			sem_post(&awake->keepers[i].work);
 }
 
 void awake_start(struct awake *awake, unsigned int count)
 {
-	set_running(awake, count, false);
+	atomic_store(&awake->running, count);
+	wake_keepers(awake, count);
 }
 
 void awake_stop(struct awake *awake)
 {
-	set_running(awake, 0, false);
+	atomic_store(&awake->running, 0);
 }
 
 static bool named_before(const int *pus, unsigned int index)
@@ -100,6 +90,7 @@ static int start_keepers(struct awake *awake, const int *pus)
 		if (named_before(pus, i))
 			continue;
 		*keeper = (struct keeper){.awake = awake, .index = i, .pu = pus[i]};
+		sem_init(&keeper->work, 0, 0);
 		error = -pthread_create(&keeper->thread, NULL, keep_awake, keeper);
 		keeper->started = !error;
 	}
@@ -119,8 +110,6 @@ int awake_create(const struct topology *topology, unsigned int count, const int 
 	}
 	awake->topology = topology;
 	awake->count = count;
-	pthread_mutex_init(&awake->lock, NULL);
-	pthread_cond_init(&awake->changed, NULL);
 	int error = start_keepers(awake, pus);
 	if (error)
 		awake_destroy(awake);
@@ -133,12 +122,15 @@ void awake_destroy(struct awake *awake)
 {
 	if (!awake)
 		return;
-	set_running(awake, 0, true);
-	for (unsigned int i = 0; i < awake->count; i++)
-		if (awake->keepers[i].started)
-			pthread_join(awake->keepers[i].thread, NULL);
-	pthread_cond_destroy(&awake->changed);
-	pthread_mutex_destroy(&awake->lock);
+	atomic_store(&awake->ending, true);
+	awake_stop(awake);
+	wake_keepers(awake, awake->count);
+	for (unsigned int i = 0; i < awake->count; i++) {
+		if (!awake->keepers[i].started)
+			continue;
+		pthread_join(awake->keepers[i].thread, NULL);
+		sem_destroy(&awake->keepers[i].work);
+	}
 	free(awake->keepers);
 	free(awake);
 }

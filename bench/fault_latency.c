@@ -33,8 +33,8 @@
 struct result {
 	const char *benchmark, *kind, *delivery, *access, *transport, *commit, *host;
 	uint64_t blocks, page_size_bytes, threads, nodes;
-	uint64_t samples, p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
-	uint64_t floor_samples, floor_p50_ns, floor_p99_ns;
+	uint64_t samples, mean_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
+	uint64_t floor_samples, floor_mean_ns, floor_p50_ns, floor_p99_ns;
 	double ratio;
 	uint64_t bytes_moved, faults, bytes_per_fault, continues_without_copy;
 };
@@ -57,7 +57,9 @@ static const struct column columns[] = {
     {"p99_ns", "p99", 8, COLUMN_NS, AT(p99_ns)},
     {"p999_ns", "p99.9", 8, COLUMN_NS, AT(p999_ns)},
     {"max_ns", "max", 8, COLUMN_NS, AT(max_ns)},
+    {"mean_ns", NULL, 0, COLUMN_NS, AT(mean_ns)},
     {"floor_samples", NULL, 0, COLUMN_COUNT, AT(floor_samples)},
+    {"floor_mean_ns", NULL, 0, COLUMN_NS, AT(floor_mean_ns)},
     {"floor_p50_ns", "FloorP50", 8, COLUMN_NS, AT(floor_p50_ns)},
     {"floor_p99_ns", NULL, 0, COLUMN_NS, AT(floor_p99_ns)},
     {"ratio", "Ratio", 5, COLUMN_RATIO, AT(ratio)},
@@ -102,10 +104,11 @@ static void fill_runtime(struct result *r, const struct outcome *outcome)
 
 	r->samples = d->samples;
 	if (!d->samples) { /* --floor-only */
-		r->p50_ns = r->p90_ns = r->p99_ns = r->p999_ns = r->max_ns = OUTPUT_ABSENT;
+		r->mean_ns = r->p50_ns = r->p90_ns = r->p99_ns = r->p999_ns = r->max_ns = OUTPUT_ABSENT;
 		r->bytes_moved = r->faults = r->bytes_per_fault = r->continues_without_copy = OUTPUT_ABSENT;
 		return;
 	}
+	r->mean_ns = d->mean_ns;
 	r->p50_ns = d->p50_ns;
 	r->p90_ns = d->p90_ns;
 	r->p99_ns = d->p99_ns;
@@ -124,6 +127,7 @@ static struct result result_of(const struct run *run, const struct setup *setup,
 
 	fill_runtime(&r, outcome);
 	r.floor_samples = outcome->floor.samples;
+	r.floor_mean_ns = outcome->floor.mean_ns;
 	r.floor_p50_ns = outcome->floor.p50_ns;
 	r.floor_p99_ns = outcome->floor.p99_ns;
 	r.ratio = r.samples && r.floor_p50_ns ? (double)r.p50_ns / (double)r.floor_p50_ns : NAN;

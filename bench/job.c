@@ -11,8 +11,8 @@
 
 #include <mpi.h>
 
-#define MEET_SLEEP_MIN_US 20
-#define MEET_SLEEP_MAX_US 400
+#define SLEEP_MIN_US 20
+#define SLEEP_MAX_US 400
 
 static int this_node = -1;
 static MPI_Comm host = MPI_COMM_NULL; /* the nodes of this host */
@@ -40,27 +40,39 @@ void job_end(void)
 	MPI_Finalize();
 }
 
-void job_meet(void)
+/*
+ * Waits for a collective operation, asleep most of the time. MPI's own waiting calls poll; told of more nodes
+ * than cores, they yield as they poll, and with Linux's EEVDF scheduler who yields often is put off for long.
+ */
+static void finish(MPI_Request *request)
 {
-	useconds_t sleep_us = MEET_SLEEP_MIN_US;
-	MPI_Request request;
+	useconds_t sleep_us = SLEEP_MIN_US;
 	int done;
 
-	MPI_Ibarrier(MPI_COMM_WORLD, &request);
 	for (;;) {
-		MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+		MPI_Test(request, &done, MPI_STATUS_IGNORE);
 		if (done)
 			return;
 		usleep(sleep_us);
-		if (sleep_us < MEET_SLEEP_MAX_US)
+		if (sleep_us < SLEEP_MAX_US)
 			sleep_us *= 2;
 	}
 }
 
+void job_meet(void)
+{
+	MPI_Request request;
+
+	MPI_Ibarrier(MPI_COMM_WORLD, &request);
+	finish(&request);
+}
+
 void job_share_from(int from, void *data, size_t bytes)
 {
-	job_meet();
-	MPI_Bcast(data, (int)bytes, MPI_BYTE, from, MPI_COMM_WORLD);
+	MPI_Request request;
+
+	MPI_Ibcast(data, (int)bytes, MPI_BYTE, from, MPI_COMM_WORLD, &request);
+	finish(&request);
 }
 
 void job_share(void *data, size_t bytes)
@@ -70,10 +82,11 @@ void job_share(void *data, size_t bytes)
 
 static uint64_t reduce(uint64_t value, MPI_Op operation, MPI_Comm among)
 {
+	MPI_Request request;
 	uint64_t result;
 
-	job_meet();
-	MPI_Allreduce(&value, &result, 1, MPI_UINT64_T, operation, among);
+	MPI_Iallreduce(&value, &result, 1, MPI_UINT64_T, operation, among, &request);
+	finish(&request);
 	return result;
 }
 
@@ -112,16 +125,18 @@ static size_t lay_out(const int *counts, int nodes, int *starts)
 size_t job_gather(const uint64_t *mine, size_t count, uint64_t *all)
 {
 	int nodes, my_count = (int)count;
+	MPI_Request request;
 
 	MPI_Comm_size(MPI_COMM_WORLD, &nodes);
 	int *counts = calloc((size_t)nodes * 2, sizeof *counts);
 	if (!counts)
 		job_fail("out of memory for the counts of %d nodes", nodes);
-	job_meet();
-	MPI_Gather(&my_count, 1, MPI_INT, counts, 1, MPI_INT, 0, MPI_COMM_WORLD);
+	MPI_Igather(&my_count, 1, MPI_INT, counts, 1, MPI_INT, 0, MPI_COMM_WORLD, &request);
+	finish(&request);
 	size_t total = lay_out(counts, nodes, counts + nodes);
-	MPI_Gatherv(mine, my_count, MPI_UINT64_T, all, counts, counts + nodes, MPI_UINT64_T, 0,
-		    MPI_COMM_WORLD);
+	MPI_Igatherv(mine, my_count, MPI_UINT64_T, all, counts, counts + nodes, MPI_UINT64_T, 0,
+		     MPI_COMM_WORLD, &request);
+	finish(&request);
 	free(counts);
 	return total;
 }

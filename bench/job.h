@@ -2,7 +2,9 @@
  * The job that mpirun started, as a benchmark sees it: who we are, how to wait for the others without
  * taking cycles from whoever is measuring, and how to bring samples together at node 0.
  *
- * Any error of MPI ends the job (MPI's own default). All calls but job_fail() are collective.
+ * Any error of MPI ends the job (MPI's own default). All calls but job_fail() are collective, and who waits
+ * in one is asleep most of the time: MPI's own waiting polls, and on a machine with as many nodes as cores
+ * the node that waits would slow down the one that measures.
  */
 #ifndef MINORCA_BENCH_JOB_H
 #define MINORCA_BENCH_JOB_H
@@ -25,11 +27,7 @@ void job_start(int *argc, char ***argv, struct job *job);
 /** Ends MPI. */
 void job_end(void);
 
-/**
- * Waits for all nodes, asleep most of the time: MPI_Barrier() would poll, and on a machine with as many nodes
- * as cores the node that waits would slow down the one that measures. Costs up to half a millisecond more
- * than it must.
- */
+/** Waits for all nodes. Costs up to half a millisecond more than it must. */
 void job_meet(void);
 
 /** Gives every node what node @from (job_share(): node 0) has at @data. */

@@ -28,6 +28,16 @@ uint64_t percentile(const uint64_t *sorted, size_t count, double percent)
 	return sorted[index < count ? index : count - 1];
 }
 
+/* Of the sum, which holds 10^19 ns: samples of 300 years. */
+static uint64_t mean(const uint64_t *samples, size_t count)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += samples[i];
+	return sum / count;
+}
+
 struct distribution distribution_of(uint64_t *samples, size_t count)
 {
 	if (!count)
@@ -35,6 +45,7 @@ struct distribution distribution_of(uint64_t *samples, size_t count)
 	percentile_sort(samples, count);
 	return (struct distribution){
 	    .samples = count,
+	    .mean_ns = mean(samples, count),
 	    .p50_ns = percentile(samples, count, 50.0),
 	    .p90_ns = percentile(samples, count, 90.0),
 	    .p99_ns = percentile(samples, count, 99.0),

@@ -21,6 +21,7 @@ uint64_t percentile(const uint64_t *sorted, size_t count, double percent);
 /* What is reported of one distribution. */
 struct distribution {
 	uint64_t samples;
+	uint64_t mean_ns;
 	uint64_t p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
 };
 

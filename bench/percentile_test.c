@@ -43,6 +43,7 @@ static void ranks_of_1_to_1000_are_their_own_values(void **state)
 	fill_descending(samples, 1000);
 	struct distribution d = distribution_of(samples, 1000);
 	assert_int_equal(d.samples, 1000);
+	assert_int_equal(d.mean_ns, 500); /* 500.5 */
 	assert_int_equal(d.p50_ns, 500);
 	assert_int_equal(d.p90_ns, 900);
 	assert_int_equal(d.p99_ns, 990);

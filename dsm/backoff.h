@@ -10,7 +10,9 @@
 #ifndef MINORCA_DSM_BACKOFF_H
 #define MINORCA_DSM_BACKOFF_H
 
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* About 20 to 60 us, by the machine's pause instruction: longer than resolving a small page takes on another
  * core. */
@@ -24,7 +26,9 @@ static inline int backoff(unsigned *turns)
 		__builtin_ia32_pause();
 		return 0;
 	}
-	nanosleep(&(struct timespec){.tv_nsec = BACKOFF_SLEEP_NS}, NULL);
+	/* Not nanosleep(): that is a cancellation point, and whoever waits here may hold a lane or page
+	 * locks. */
+	syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = BACKOFF_SLEEP_NS}, NULL);
 	return 1;
 }
 

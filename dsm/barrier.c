@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -41,6 +42,7 @@ struct control {
 static struct control *control;
 static int control_fd = -1;
 static uint64_t current; /* number of the last barrier that was begun */
+static bool unfinished;	 /* it has failed here so far: the next call goes on with it */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
 int barrier_create(void)
@@ -58,6 +60,7 @@ int barrier_create(void)
 	}
 	control = memory;
 	current = 0;
+	unfinished = false;
 	return 0;
 }
 
@@ -156,7 +159,9 @@ static int wait_for_all(void)
 {
 	int error = 0;
 
-	current++;
+	if (!unfinished)
+		current++;
+	unfinished = true;
 	atomic_store_explicit(&control->arrived.word, current, memory_order_release);
 	for (unsigned round = 0; 1u << round < (unsigned)runtime.nodes && !error; round++) {
 		error = with_lane(signal_partner, round);
@@ -195,6 +200,15 @@ static int acquire_all(struct lane *lane, uint64_t waited_ns)
 	return for_each_region(lane, release_acquire);
 }
 
+static int acquire_and_report(uint64_t waited_ns)
+{
+	int error = with_lane(acquire_all, waited_ns);
+
+	if (error)
+		report("dsm_barrier(): cannot un-map what other nodes changed: %s", strerror(-error));
+	return error;
+}
+
 int dsm_barrier(void)
 {
 	int saved_errno = errno;
@@ -204,11 +218,15 @@ int dsm_barrier(void)
 	if (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
 		return -EBUSY;
 	int error = with_lane(publish_all, 0);
-	if (!error) {
+	if (error)
+		report("dsm_barrier(): cannot publish what this node stored: %s", strerror(-error));
+	else {
 		uint64_t began = clock_ns();
 		error = wait_for_all();
 		if (!error)
-			error = with_lane(acquire_all, clock_ns() - began);
+			error = acquire_and_report(clock_ns() - began);
+		if (!error)
+			unfinished = false;
 	}
 	atomic_flag_clear_explicit(&busy, memory_order_release);
 	errno = saved_errno;

@@ -19,20 +19,23 @@
 /* Node 0 decides that somebody is missing; the others give it this much longer, to hear who. */
 #define GRACE_NS 1000000000ull
 
-#define TAG_TO_ROOT 7001
-#define TAG_FROM_ROOT 7002
+enum { TAG_HEADER = 7001, TAG_VERDICT, TAG_DATA, TAG_ALL };
 
-/* Precedes each contribution and each result. Two nodes whose headers differ are in different calls. */
+/* Precedes each collective call. Nodes whose headers differ are in different calls. */
 struct header {
 	uint64_t sequence;
 	uint64_t bytes;
-	int64_t status; /* in a result: 0 or -errno */
+	uint64_t what;	/* hash of the call's name */
+	int64_t status; /* 0 or -errno: a node that cannot take part says so; in node 0's verdict: of all */
 };
 
 static MPI_Comm job = MPI_COMM_NULL;
 static int own_node, node_count;
 static uint64_t timeout_ns;
 static uint64_t sequence;
+/* Node 0's, for all nodes; made once, so that a collective call cannot fail for want of them. */
+static struct header *headers;
+static MPI_Request *requests;
 /* Buffer of a collective call that failed: kept, and kept findable. */
 static void *volatile abandoned;
 
@@ -77,7 +80,7 @@ static int start_mpi(int *argc, char ***argv, uint64_t limit_ns)
 			       .limit_ns = limit_ns < 1000000000 ? 1000000000 : limit_ns};
 	bool watched = !pthread_create(&dog.thread, NULL, watch, &dog);
 	int provided;
-	int error = MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+	int error = MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);
 
 	if (watched) {
 		pthread_mutex_lock(&dog.mutex);
@@ -99,14 +102,14 @@ static void nap(void)
 }
 
 /* Waits until all requests are complete or the deadline has passed. @return how many are not. */
-static int wait_all(int count, MPI_Request *requests, uint64_t deadline_ns)
+static int wait_all(int count, MPI_Request *pending, uint64_t deadline_ns)
 {
 	for (;;) {
 		int missing = 0;
 		for (int i = 0; i < count; i++) {
 			int done = 1;
-			if (requests[i] != MPI_REQUEST_NULL)
-				MPI_Test(&requests[i], &done, MPI_STATUS_IGNORE);
+			if (pending[i] != MPI_REQUEST_NULL)
+				MPI_Test(&pending[i], &done, MPI_STATUS_IGNORE);
 			missing += !done;
 		}
 		if (!missing || clock_ns() > deadline_ns)
@@ -115,18 +118,18 @@ static int wait_all(int count, MPI_Request *requests, uint64_t deadline_ns)
 	}
 }
 
-static void forget(int count, MPI_Request *requests)
+static void forget(int count, MPI_Request *pending)
 {
 	for (int i = 0; i < count; i++)
-		if (requests[i] != MPI_REQUEST_NULL) {
-			MPI_Cancel(&requests[i]);
-			MPI_Request_free(&requests[i]);
+		if (pending[i] != MPI_REQUEST_NULL) {
+			MPI_Cancel(&pending[i]);
+			MPI_Request_free(&pending[i]);
 		}
 }
 
-/* --- gathering ----------------------------------------------------------------------------------------- */
+/* --- gathering: headers to node 0, its verdict back; then data to node 0, and all of it back ------------ */
 
-static void report_missing(const char *what, const MPI_Request *requests)
+static void report_missing(const char *what)
 {
 	char list[256] = "";
 	size_t used = 0;
@@ -145,105 +148,149 @@ static void report_missing(const char *what, const MPI_Request *requests)
 	       what, missing > 1 ? "s" : "", list, (double)timeout_ns / 1e9);
 }
 
-/* Node 0: takes every node's contribution, then sends all of them, or the error, to all who came. */
-static int gather_at_root(const char *what, const struct header *mine, unsigned char *boxes, size_t box_bytes)
+static int64_t judge(const char *what)
 {
-	MPI_Request *requests = calloc((size_t)node_count, sizeof *requests);
-	struct header *result = (struct header *)boxes;
+	for (int i = 1; i < node_count; i++) {
+		const struct header *theirs = &headers[i];
+		if (theirs->sequence != headers[0].sequence || theirs->bytes != headers[0].bytes ||
+		    theirs->what != headers[0].what) {
+			report("%s: node %d is in another collective call; all nodes must make the same "
+			       "calls in the same order, "
+			       "with the same arguments",
+			       what, i);
+			return -EIO;
+		}
+	}
+	for (int i = 0; i < node_count; i++)
+		if (headers[i].status)
+			return headers[i].status;
+	return 0;
+}
 
-	if (!requests)
-		return -ENOMEM;
+/* Node 0: hears from all, and tells all who came whether the call goes on. */
+static int64_t verdict_at_root(const char *what)
+{
 	requests[0] = MPI_REQUEST_NULL;
 	for (int i = 1; i < node_count; i++)
-		MPI_Irecv(boxes + (size_t)i * box_bytes, (int)box_bytes, MPI_BYTE, i, TAG_TO_ROOT, job,
-			  &requests[i]);
+		MPI_Irecv(&headers[i], sizeof headers[i], MPI_BYTE, i, TAG_HEADER, job, &requests[i]);
+	int64_t status = 0;
 	if (wait_all(node_count, requests, clock_ns() + timeout_ns)) {
-		report_missing(what, requests);
-		result->status = -ETIMEDOUT;
+		report_missing(what);
+		status = -ETIMEDOUT;
+	} else {
+		status = judge(what);
 	}
-	for (int i = 1; i < node_count && !result->status; i++) {
-		const struct header *theirs = (const struct header *)(boxes + (size_t)i * box_bytes);
-		if (theirs->sequence != mine->sequence || theirs->bytes != mine->bytes) {
-			report("%s: node %d is in another collective call; all nodes must make the same "
-			       "calls in the same "
-			       "order",
-			       what, i);
-			result->status = -EIO;
-		}
-	}
-	int status = (int)result->status;
+	headers[0].status = status;
 	for (int i = 1; i < node_count; i++) {
-		bool came = requests[i] == MPI_REQUEST_NULL;
-		if (!came) {
-			forget(1, &requests[i]);
-			continue;
-		}
-		MPI_Isend(boxes, (int)(status ? sizeof *result : box_bytes * (size_t)node_count), MPI_BYTE, i,
-			  TAG_FROM_ROOT, job, &requests[i]);
+		if (requests[i] != MPI_REQUEST_NULL)
+			forget(1, &requests[i]); /* it did not come */
+		else
+			MPI_Isend(&headers[0], sizeof headers[0], MPI_BYTE, i, TAG_VERDICT, job,
+				  &requests[i]);
 	}
 	if (wait_all(node_count, requests, clock_ns() + timeout_ns)) {
-		report_missing(what, requests);
+		report_missing(what);
 		forget(node_count, requests);
 		status = status ? status : -ETIMEDOUT;
 	}
-	free(requests);
 	return status;
 }
 
-/* The others: send, and wait for the answer a little longer than node 0 waits for the slowest. */
-static int gather_from_root(const char *what, const unsigned char *contribution, unsigned char *boxes,
-			    size_t box_bytes)
+/* Node 0: collects the data in @boxes, where its own is already, and sends all of it to all. */
+static int exchange_at_root(const char *what, unsigned char *boxes, size_t bytes)
 {
-	MPI_Request requests[2];
+	for (int i = 1; i < node_count; i++)
+		MPI_Irecv(boxes + (size_t)i * bytes, (int)bytes, MPI_BYTE, i, TAG_DATA, job, &requests[i]);
+	int missing = wait_all(node_count, requests, clock_ns() + timeout_ns);
+	for (int i = 1; i < node_count && !missing; i++)
+		MPI_Isend(boxes, (int)(bytes * (size_t)node_count), MPI_BYTE, i, TAG_ALL, job, &requests[i]);
+	if (!missing)
+		missing = wait_all(node_count, requests, clock_ns() + timeout_ns);
+	if (!missing)
+		return 0;
+	report_missing(what);
+	forget(node_count, requests);
+	return -ETIMEDOUT;
+}
 
-	MPI_Isend((void *)(uintptr_t)contribution, (int)box_bytes, MPI_BYTE, 0, TAG_TO_ROOT, job,
-		  &requests[0]);
-	MPI_Irecv(boxes, (int)(box_bytes * (size_t)node_count), MPI_BYTE, 0, TAG_FROM_ROOT, job,
-		  &requests[1]);
-	if (wait_all(2, requests, clock_ns() + timeout_ns + GRACE_NS)) {
-		report("%s: node 0 did not answer within %g s (MINORCA_TIMEOUT)", what,
-		       (double)timeout_ns / 1e9);
-		forget(2, requests);
-		return -ETIMEDOUT;
-	}
-	return (int)((const struct header *)boxes)->status;
+/* The others: wait for node 0 a little longer than it waits for the slowest. */
+static int wait_for_root(const char *what, MPI_Request *two)
+{
+	if (!wait_all(2, two, clock_ns() + timeout_ns + GRACE_NS))
+		return 0;
+	report("%s: node 0 did not answer within %g s (MINORCA_TIMEOUT)", what, (double)timeout_ns / 1e9);
+	forget(2, two);
+	return -ETIMEDOUT;
+}
+
+static int64_t verdict_from_root(const char *what, const struct header *mine)
+{
+	static struct header sent, verdict; /* MPI may use them after a time-out */
+	MPI_Request two[2];
+
+	sent = *mine;
+	MPI_Isend(&sent, sizeof sent, MPI_BYTE, 0, TAG_HEADER, job, &two[0]);
+	MPI_Irecv(&verdict, sizeof verdict, MPI_BYTE, 0, TAG_VERDICT, job, &two[1]);
+	int error = wait_for_root(what, two);
+	return error ? error : verdict.status;
+}
+
+static int exchange_with_root(const char *what, unsigned char *boxes, size_t bytes)
+{
+	MPI_Request two[2];
+
+	MPI_Isend(boxes + (size_t)node_count * bytes, (int)bytes, MPI_BYTE, 0, TAG_DATA, job, &two[0]);
+	MPI_Irecv(boxes, (int)(bytes * (size_t)node_count), MPI_BYTE, 0, TAG_ALL, job, &two[1]);
+	return wait_for_root(what, two);
+}
+
+static uint64_t hash_of(const char *text)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (; *text; text++) /* FNV-1a */
+		h = (h ^ (unsigned char)*text) * 0x100000001b3;
+	return h;
 }
 
 int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes)
 {
-	size_t box_bytes = sizeof(struct header) + ((bytes + 7) & ~(size_t)7);
-	struct header header = {.sequence = ++sequence, .bytes = bytes};
-	unsigned char *boxes = calloc((size_t)node_count + 1, box_bytes);
-	int error;
+	/* All nodes' data, and behind it this node's own. */
+	unsigned char *boxes = all ? malloc(((size_t)node_count + 1) * bytes) : NULL;
+	struct header header = {
+	    .sequence = ++sequence, .bytes = bytes, .what = hash_of(what), .status = boxes ? 0 : -ENOMEM};
 
 	if (!boxes)
-		return -ENOMEM;
-	unsigned char *contribution = own_node ? boxes + (size_t)node_count * box_bytes : boxes;
-	memcpy(contribution, &header, sizeof header);
-	memcpy(contribution + sizeof header, mine, bytes);
-	error = own_node ? gather_from_root(what, contribution, boxes, box_bytes)
-			 : gather_at_root(what, &header, boxes, box_bytes);
-	for (int i = 0; i < node_count && !error; i++)
-		memcpy((unsigned char *)all + (size_t)i * bytes,
-		       boxes + (size_t)i * box_bytes + sizeof header, bytes);
-	if (!error)
+		report("%s: out of memory", what);
+	if (!own_node)
+		headers[0] = header;
+	int error = (int)(own_node ? verdict_from_root(what, &header) : verdict_at_root(what));
+	if (error || !boxes) {
 		free(boxes);
-	else
-		abandoned = boxes; /* MPI may still send from it; the job is over */
-	return error;
+		return error ? error : -ENOMEM;
+	}
+	memcpy(boxes + (own_node ? (size_t)node_count * bytes : 0), mine, bytes);
+	error = own_node ? exchange_with_root(what, boxes, bytes) : exchange_at_root(what, boxes, bytes);
+	if (error) {
+		abandoned = boxes; /* MPI may still use it; the job is over */
+		return error;
+	}
+	memcpy(all, boxes, (size_t)node_count * bytes);
+	free(boxes);
+	return 0;
 }
 
 int bootstrap_agree(const char *what, int status, const char *message)
 {
 	int *all = calloc((size_t)node_count, sizeof *all);
-	int error = all ? bootstrap_gather(what, &status, all, sizeof status) : -ENOMEM;
+	int error = bootstrap_gather(what, &status, all, sizeof status);
 	int first = 0;
 
-	while (!error && first < node_count && !all[first])
+	while (!error && all && first < node_count && !all[first])
 		first++;
 	if (status && message && (error || first == own_node))
 		report("%s", message);
-	if (!error && !status && first < node_count)
+	if (!error && all && !status && first < node_count)
 		status = all[first];
 	free(all);
 	return status ? status : error;
@@ -274,6 +321,13 @@ int bootstrap_open(int *argc, char ***argv, uint64_t limit_ns, int *node, int *n
 	*node = own_node;
 	*nodes = node_count;
 
+	headers = calloc((size_t)node_count, sizeof *headers);
+	requests = calloc((size_t)node_count, sizeof(MPI_Request));
+	if (!headers || !requests) {
+		report("dsm_init(): out of memory");
+		return -ENOMEM;
+	}
+
 	/* A roll call first: MPI_Comm_dup() waits without a bound, so all must be known to be here. */
 	job = MPI_COMM_WORLD;
 	error = bootstrap_agree("dsm_init()", 0, NULL);
@@ -288,6 +342,10 @@ void bootstrap_close(bool owns_mpi, bool in_step)
 {
 	if (!in_step)
 		return;
+	free(headers);
+	free(requests);
+	headers = NULL;
+	requests = NULL;
 	if (job != MPI_COMM_NULL && job != MPI_COMM_WORLD)
 		MPI_Comm_free(&job);
 	job = MPI_COMM_NULL;

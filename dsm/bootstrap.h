@@ -24,8 +24,10 @@ int bootstrap_open(int *argc, char ***argv, uint64_t timeout_ns, int *node, int 
 void bootstrap_close(bool owns_mpi, bool in_step);
 
 /**
- * Collects @bytes from every node, in node order, at every node. @bytes is the same everywhere.
+ * Collects @bytes from every node, in node order, at every node. @bytes and @what are the same everywhere.
  *
+ * @param all   room for all nodes' bytes; NULL: this node has none, and the call fails with -ENOMEM on all of
+ * them
  * @param what  for the message when a node is missing: "dsm_region_create(grid)"
  * @return 0; -ETIMEDOUT: the nodes named on stderr (by node 0) did not arrive; -EIO: nodes are in different
  * calls.

@@ -35,8 +35,6 @@ struct handler {
 	pthread_t thread;
 	struct delivery *delivery;
 	int pu;
-	/* Odd while faults are being handled. Written by the handler. */
-	_Alignas(64) _Atomic uint64_t turn;
 };
 
 struct delivery {
@@ -77,17 +75,12 @@ static void handle(struct lane *lane, const struct uffd_msg *message)
 		fault_die(r, page, error);
 }
 
-static void handle_batch(struct handler *h, const struct uffd_msg *messages, size_t count)
+static void handle_batch(const struct uffd_msg *messages, size_t count)
 {
-	/* Sequentially consistent, and so is the store that takes a region off the table: either we do not
-	 * find the region, or delivery_quiesce(), which comes after that store, finds us at work. */
-	atomic_fetch_add(&h->turn, 1);
-	atomic_thread_fence(memory_order_seq_cst);
 	struct lane *lane = lane_acquire();
 	for (size_t i = 0; i < count; i++)
 		handle(lane, &messages[i]);
 	lane_release(lane);
-	atomic_fetch_add_explicit(&h->turn, 1, memory_order_release); /* pairs with delivery_quiesce() */
 }
 
 /* Waits for faults after an empty-handed read. @idle_since: when there was something last. @return false:
@@ -112,7 +105,7 @@ static void *run_handler(void *argument)
 	for (;;) {
 		ssize_t bytes = read(h->delivery->uffd, messages, sizeof messages);
 		if (bytes > 0) {
-			handle_batch(h, messages, (size_t)bytes / sizeof messages[0]);
+			handle_batch(messages, (size_t)bytes / sizeof messages[0]);
 			idle_since = clock_ns();
 		} else if (!wait_for_faults(h->delivery, idle_since)) {
 			break; /* (bytes <= 0 is EAGAIN: another handler was faster, or nothing came) */
@@ -127,11 +120,10 @@ static int start_handlers(struct delivery *d)
 	int near = sched_getcpu();
 	sigset_t all, saved;
 
-	d->handlers = aligned_alloc(_Alignof(struct handler), wanted * sizeof *d->handlers);
+	d->handlers = calloc(wanted, sizeof *d->handlers);
 	d->stop_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!d->handlers || d->stop_event < 0)
 		return -ENOMEM;
-	memset(d->handlers, 0, wanted * sizeof *d->handlers);
 	sigfillset(&all); /* the application's signals are for its own threads */
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	int error = 0;
@@ -226,21 +218,6 @@ int delivery_open(enum dsm_delivery delivery, char *message, size_t message_byte
 					   : open_delivery(delivery, message, message_bytes);
 	pthread_mutex_unlock(&mutex);
 	return fd;
-}
-
-void delivery_quiesce(enum dsm_delivery delivery)
-{
-	struct delivery *d = &deliveries[delivery];
-
-	atomic_thread_fence(memory_order_seq_cst);
-	for (unsigned i = 0; i < d->handler_count; i++) {
-		uint64_t turn = atomic_load(&d->handlers[i].turn);
-		/* A turn ends on its own: it waits for nothing but page locks and, for a bounded time, the
-		 * fabric. */
-		unsigned turns = 0;
-		while (turn % 2 && atomic_load_explicit(&d->handlers[i].turn, memory_order_acquire) == turn)
-			backoff(&turns);
-	}
 }
 
 void delivery_close_all(void)

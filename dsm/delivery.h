@@ -19,12 +19,6 @@
  */
 int delivery_open(enum dsm_delivery delivery, char *message, size_t message_bytes);
 
-/**
- * Waits until no handler thread is at work on a region that was taken off runtime.regions before the call:
- * waking the thread that faulted is not the last thing that a handler does with a page.
- */
-void delivery_quiesce(enum dsm_delivery delivery);
-
 /** Stops the handler threads and closes the descriptors. No region is left. */
 void delivery_close_all(void);
 

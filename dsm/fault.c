@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
+#include "kernel/uapi.h"
 #include "kernel/uffd.h"
 
 #ifndef __x86_64__
@@ -37,21 +39,24 @@ static void hand_on(int signal, siginfo_t *info, void *context);
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
-	struct dsm_region *r = info->si_code == BUS_ADRERR ? runtime_find_region(info->si_addr) : NULL;
+	/* The lane first: while it is held, no region that is found is freed (see lanes_quiesce()). */
+	struct lane *lane = runtime.started ? lane_acquire() : NULL;
+	struct dsm_region *r =
+	    lane && info->si_code == BUS_ADRERR ? runtime_find_region(info->si_addr) : NULL;
 
 	if (!r || !r->inline_delivery) {
+		if (lane)
+			lane_release(lane);
 		hand_on(signal, info, context);
 		errno = saved_errno;
 		return;
 	}
 	size_t page = (size_t)((unsigned char *)info->si_addr - r->app) >> r->page_shift;
 	greg_t code = ((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR];
-
-	struct lane *lane = lane_acquire();
 	int error = fault_resolve(lane, r, page, code & FAULT_WRITE, code & FAULT_PRESENT);
-	lane_release(lane);
 	if (error)
 		fault_die(r, page, error);
+	lane_release(lane);
 	errno = saved_errno;
 }
 
@@ -65,16 +70,19 @@ static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool w
 	int error = 0;
 
 	stats_add(write ? &lane->stats.faults_write : &lane->stats.faults_read, 1);
+	/*
+	 * Before its versions are read, let alone mapped: either the acquire of a barrier finds the page in
+	 * the set and waits for our lock, or it has passed, and then what was published before that barrier
+	 * is what we read. (The locked instruction in page_set_add() keeps the read after it. It pairs with
+	 * the exchange in page_set_take().)
+	 */
+	page_set_add(&r->cached, page);
 	if (home_of(&r->home, page) != runtime.node)
 		error = fetch_pages(lane, r, page, 1);
 	if (!error && writable)
 		error = page_begin_write(lane, r, page);
 	if (error)
 		return error;
-	/* Before the page is mapped: from then on other threads may load from it and go on to a barrier,
-	 * whose acquire must find the page in the set. (It then waits for our lock.) The same goes for the
-	 * dirty set. */
-	page_set_add(&r->cached, page);
 	error = pages_map(r, page, 1, writable);
 	if (!error)
 		p->state = writable ? PAGE_WRITE : PAGE_READ;
@@ -159,6 +167,9 @@ int pages_map(struct dsm_region *r, size_t first, size_t count, bool writable)
 	/* Pages that were mapped already: threads may wait for them, and CONTINUE has not woken those. */
 	if (!error && existed && !r->inline_delivery)
 		error = uffd_wake(r->uffd, region_app(r, first), count * page_bytes);
+	/* All or nothing: what was mapped before it failed does not count as mapped, so it must not be. */
+	if (error)
+		madvise(region_app(r, first), count * page_bytes, MADV_DONTNEED_LOCKED);
 	return error;
 }
 
@@ -205,7 +216,10 @@ int fault_install(void)
 
 	/* No SA_ONSTACK: a fault may come while a handler of the application runs on the alternate stack. */
 	sigfillset(&action.sa_mask);
-	return sigaction(SIGBUS, &action, &previous) ? -errno : 0;
+	sigaction(SIGBUS, NULL, &previous);
+	if (previous.sa_sigaction == on_sigbus)
+		return -EALREADY; /* handing on to ourselves would never end */
+	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
 }
 
 void fault_uninstall(void)

@@ -42,13 +42,14 @@ static inline size_t home_run_end(const struct home_map *map, size_t page)
 /** How many pages @node is home of. */
 static inline size_t home_pages(const struct home_map *map, int node)
 {
-	size_t count = 0;
-
-	for (size_t page = 0, end; page < map->pages; page = end) {
-		end = home_run_end(map, page);
-		if (home_of(map, page) == node)
-			count += end - page;
-	}
+	if (map->policy == DSM_HOME_NODE)
+		return node == map->home_node ? map->pages : 0;
+	size_t chunk = map->chunk_pages, chunks = map->pages / chunk, rest = map->pages % chunk;
+	size_t nodes = (size_t)map->nodes, n = (size_t)node;
+	/* BLOCK is CYCLIC with at most one chunk for each node. */
+	size_t count = (chunks / nodes + (n < chunks % nodes)) * chunk;
+	if (rest && n == chunks % nodes)
+		count += rest;
 	return count;
 }
 

@@ -77,16 +77,35 @@ struct lane *lane_acquire(void)
 	struct lane *lane = &lanes[(mine - 1) % count];
 
 	/*
-	 * Acquire pairs with the release in lane_release(): what the thread before us left in the lane
-	 * (scratch, counters, the transport's queues) is seen here. Uncontended unless there are more threads
-	 * than lanes.
+	 * Acquire: what the thread before us left in the lane (scratch, counters, the transport's queues) is
+	 * seen here; pairs with lane_release(). Sequentially consistent, because lanes_quiesce() must see the
+	 * lane held if we still find a region that was taken off the table before it. Uncontended unless
+	 * there are more threads than lanes.
 	 */
-	for (unsigned turns = 0; atomic_exchange_explicit(&lane->held, 1, memory_order_acquire);)
+	for (unsigned turns = 0;;) {
+		unsigned turn = atomic_load_explicit(&lane->turn, memory_order_relaxed);
+		if (turn % 2 == 0 && atomic_compare_exchange_strong(&lane->turn, &turn, turn + 1))
+			break;
 		backoff(&turns);
+	}
 	return lane;
 }
 
 void lane_release(struct lane *lane)
 {
-	atomic_store_explicit(&lane->held, 0, memory_order_release); /* pairs with lane_acquire() */
+	unsigned turn =
+	    atomic_load_explicit(&lane->turn, memory_order_relaxed); /* ours: nobody else writes it */
+
+	atomic_store_explicit(&lane->turn, turn + 1, memory_order_release); /* pairs with lane_acquire() */
+}
+
+void lanes_quiesce(void)
+{
+	for (unsigned i = 0; i < count; i++) {
+		unsigned turn = atomic_load(&lanes[i].turn), turns = 0;
+		/* A holder lets go on its own: it waits for page locks and, for a bounded time, the fabric.
+		 */
+		while (turn % 2 && atomic_load_explicit(&lanes[i].turn, memory_order_acquire) == turn)
+			backoff(&turns);
+	}
 }

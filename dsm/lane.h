@@ -19,10 +19,11 @@
 
 struct lane {
 	/* Written by the thread that holds the lane, but for `held`. */
-	_Alignas(64) atomic_int held; /* 1 while a thread is using it */
-	unsigned index;		      /* immutable */
-	unsigned char *scratch;	      /* LANE_SCRATCH_BYTES, 64-byte aligned; immutable pointer */
-	struct dsm_stats stats;	      /* counted here, summed by dsm_stats() */
+	_Alignas(64)
+	    atomic_uint turn;	/* odd while a thread holds it; counts up at each taking and letting go */
+	unsigned index;		/* immutable */
+	unsigned char *scratch; /* LANE_SCRATCH_BYTES, 64-byte aligned; immutable pointer */
+	struct dsm_stats stats; /* counted here, summed by dsm_stats() */
 };
 
 /** Makes @count lanes. @return 0 or -ENOMEM. */
@@ -47,5 +48,12 @@ void *lanes_scratch(void);
 struct lane *lane_acquire(void);
 
 void lane_release(struct lane *lane);
+
+/**
+ * Waits until every thread that held a lane when this was called has let go of it. Whoever looks up a region
+ * holds a lane while it uses what it found, so after a region was taken off the table and this returned,
+ * nobody uses it.
+ */
+void lanes_quiesce(void);
 
 #endif

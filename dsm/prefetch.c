@@ -22,9 +22,10 @@ struct range {
 	size_t first, end;
 };
 
+/* The caller holds a lane: until it lets go, the region is not freed. */
 static int find_range(const void *address, size_t bytes, struct range *out)
 {
-	struct dsm_region *r = runtime.started ? runtime_find_region(address) : NULL;
+	struct dsm_region *r = runtime_find_region(address);
 
 	if (!r)
 		return -EFAULT;
@@ -65,12 +66,12 @@ static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_
 
 	if (state == PAGE_WRITE || (state == PAGE_READ && !writable))
 		return 0;
+	for (size_t i = 0; i < count && state == PAGE_UNMAPPED; i++)
+		page_set_add(&r->cached, first + i); /* before it is mapped: see map_page() */
 	if (state == PAGE_UNMAPPED && home_of(&r->home, first) != runtime.node)
 		error = fetch_pages(lane, r, first, count);
 	if (!error && writable)
 		error = begin_writes(lane, r, first, count);
-	for (size_t i = 0; i < count && state == PAGE_UNMAPPED; i++)
-		page_set_add(&r->cached, first + i); /* before it is mapped: see map_page() */
 	if (!error)
 		error = state == PAGE_READ ? pages_protect(r, first, count, false)
 					   : pages_map(r, first, count, writable);
@@ -92,48 +93,69 @@ static int prefetch_run(struct lane *lane, struct dsm_region *r, size_t first, s
 	for (size_t page = first, count; page < end && !error; page += count) {
 		count = same_state(r, page, end);
 		error = bring_in(lane, r, page, count, for_write);
+		/* The pool has too few for all of them: as many as there are. */
+		for (size_t i = 0; error == -ENOSPC && count > 1 && i < count; i++)
+			if (bring_in(lane, r, page + i, 1, for_write))
+				break;
 	}
 	for (size_t page = first; page < end; page++)
 		page_unlock(&r->table.pages[page]);
 	return error;
 }
 
-int dsm_prefetch(const void *address, size_t bytes, bool for_write)
+static int prefetch_range(struct lane *lane, const struct range *range, bool for_write)
 {
-	struct range range;
-	sigset_t saved;
-	int error = find_range(address, bytes, &range);
-
-	if (error || !bytes)
-		return error;
-	struct dsm_region *r = range.region;
+	struct dsm_region *r = range->region;
 	size_t at_once = fetch_pages_max(r) < RUN_PAGES_MAX ? fetch_pages_max(r) : RUN_PAGES_MAX;
+	int error = 0;
 
-	runtime_block_signals(&saved);
-	struct lane *lane = lane_acquire();
-	for (size_t page = range.first, end; page < range.end && !error; page = end) {
+	for (size_t page = range->first, end; page < range->end && !error; page = end) {
 		end = home_run_end(&r->home, page);
-		end = end < range.end ? end : range.end;
+		end = end < range->end ? end : range->end;
 		end = end - page < at_once ? end : page + at_once;
 		error = prefetch_run(lane, r, page, end, for_write);
 	}
+	return error;
+}
+
+static int invalidate_range(struct lane *lane, const struct range *range, bool unused)
+{
+	(void)unused;
+	return release_unmap(lane, range->region, range->first, range->end - range->first);
+}
+
+/* Runs @operation on the pages of [@address, @address + @bytes), with this thread's lane and all signals
+ * blocked. */
+static int on_range(const void *address, size_t bytes, bool for_write,
+		    int (*operation)(struct lane *, const struct range *, bool))
+{
+	struct range range;
+	sigset_t saved;
+
+	if (!runtime.started)
+		return -EFAULT;
+	runtime_block_signals(&saved);
+	struct lane *lane = lane_acquire();
+	int error = find_range(address, bytes, &range);
+	if (!error && bytes)
+		error = operation(lane, &range, for_write);
 	lane_release(lane);
 	runtime_unblock_signals(&saved);
 	return error;
 }
 
+int dsm_prefetch(const void *address, size_t bytes, bool for_write)
+{
+	int saved_errno = errno, error = on_range(address, bytes, for_write, prefetch_range);
+
+	errno = saved_errno;
+	return error;
+}
+
 int dsm_invalidate(const void *address, size_t bytes)
 {
-	struct range range;
-	sigset_t saved;
-	int error = find_range(address, bytes, &range);
+	int saved_errno = errno, error = on_range(address, bytes, false, invalidate_range);
 
-	if (error || !bytes)
-		return error;
-	runtime_block_signals(&saved);
-	struct lane *lane = lane_acquire();
-	error = release_unmap(lane, range.region, range.first, range.end - range.first);
-	lane_release(lane);
-	runtime_unblock_signals(&saved);
+	errno = saved_errno;
 	return error;
 }

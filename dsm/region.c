@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "dsm/capacity.h"
 #include "dsm/delivery.h"
 #include "dsm/fault.h"
+#include "dsm/lane.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/topology.h"
@@ -26,6 +28,8 @@
 
 /* Tries at an address that all nodes have free: another thread may map something there first. */
 #define ADDRESS_TRIES 4
+/* Allocated by one system call. */
+#define ALLOCATE_AT_ONCE_BYTES (256 * MIB)
 
 /* What the nodes must agree on, and what they tell each other first. */
 struct proposal {
@@ -180,11 +184,11 @@ static int agree_on_address(struct draft *draft, const struct proposal *first_ro
 	struct address_space *spaces = calloc((size_t)runtime.nodes, sizeof *spaces);
 	struct dsm_region *r = draft->region;
 	size_t alignment = r->hugetlb && region_page_bytes(r) > 2 * MIB ? region_page_bytes(r) : 2 * MIB;
-	int error = all && spaces ? 0 : -ENOMEM;
+	int error = bootstrap_agree(draft->what, all && spaces ? 0 : -ENOMEM, "out of memory");
 
 	if (all)
 		memcpy(all, first_round, (size_t)runtime.nodes * sizeof *all);
-	for (int attempt = 0; !error; attempt++) {
+	for (int attempt = 0; !error && all && spaces; attempt++) {
 		uint64_t address = draft->proposal.address;
 		for (int i = 0; i < runtime.nodes; i++)
 			spaces[i] = all[i].space;
@@ -276,26 +280,50 @@ static int register_app_mapping(struct draft *draft)
 		return refuse(draft, error,
 			      "cannot register with userfaultfd: %s; see vm.max_map_count and `minorca info`",
 			      strerror(-error));
+	/* mlockall(MCL_FUTURE) has mapped every page, writable, before we were registered. */
+	if (munlock(r->app, r->bytes) || madvise(r->app, r->bytes, MADV_DONTNEED_LOCKED)) {
+		error = -errno;
+		return refuse(draft, error, "cannot un-map the fresh region: %s", strerror(-error));
+	}
 	return 0;
+}
+
+/* Allocates pages, with signals blocked: a timer's (a profiler's) would interrupt the kernel each time before
+ * it is done. In pieces, so that a signal is not held up for long. */
+static int allocate_pages(struct dsm_region *r, size_t first, size_t count)
+{
+	size_t piece = ALLOCATE_AT_ONCE_BYTES >> r->page_shift, page_bytes = region_page_bytes(r);
+	int error = 0;
+
+	piece = piece ? piece : 1;
+	for (size_t done = 0; done < count && !error; done += piece) {
+		size_t pages = count - done < piece ? count - done : piece;
+		sigset_t saved;
+		runtime_block_signals(&saved);
+		do
+			error = memory_allocate(r->fd, (first + done) * page_bytes, pages * page_bytes);
+		while (error == -EINTR);
+		runtime_unblock_signals(&saved);
+	}
+	return error;
 }
 
 /* Allocates and maps the pages that this node is home of, so that a first load from them does not fault. */
 static int map_home_pages(struct draft *draft)
 {
 	struct dsm_region *r = draft->region;
-	size_t page_bytes = region_page_bytes(r);
 	int error = 0;
 
 	for (size_t page = 0, end; page < r->home.pages && !error; page = end) {
 		end = home_run_end(&r->home, page);
 		if (home_of(&r->home, page) != runtime.node)
 			continue;
-		error = memory_allocate(r->fd, page * page_bytes, (end - page) * page_bytes);
+		error = allocate_pages(r, page, end - page);
 		if (error)
 			return refuse(
 			    draft, error == -ENOSPC ? -ENOSPC : -ENOMEM,
 			    "cannot allocate %zu home pages of %s: %s; another program took them meanwhile?",
-			    end - page, memory_page_size_name(page_bytes), strerror(-error));
+			    end - page, memory_page_size_name(region_page_bytes(r)), strerror(-error));
 		for (size_t i = page; i < end; i++)
 			r->table.pages[i].flags |= PAGE_IN_FILE;
 		if (!r->detects_stores)
@@ -329,9 +357,9 @@ static int attach_peers(struct draft *draft, const struct keys *mine)
 {
 	struct dsm_region *r = draft->region;
 	struct keys *all = calloc((size_t)runtime.nodes, sizeof *all);
-	int error = all ? bootstrap_gather(draft->what, mine, all, sizeof *mine) : -ENOMEM;
+	int error = bootstrap_gather(draft->what, mine, all, sizeof *mine);
 
-	for (int peer = 0; peer < runtime.nodes && !error; peer++) {
+	for (int peer = 0; all && peer < runtime.nodes && !error; peer++) {
 		error = runtime.ops->attach(runtime.transport, SEGMENT_DATA(r->id), peer, &all[peer].data);
 		if (!error)
 			error = runtime.ops->attach(runtime.transport, SEGMENT_VERSIONS(r->id), peer,
@@ -371,7 +399,7 @@ void regions_release_all(void)
 		struct dsm_region *r = atomic_exchange(&runtime.regions[id], NULL);
 		if (!r)
 			continue;
-		delivery_quiesce(r->delivery);
+		lanes_quiesce();
 		release(r);
 	}
 }
@@ -517,7 +545,7 @@ int dsm_region_destroy(dsm_region *r)
 	/* Nobody's pages may go while a peer still reads them. */
 	int error = bootstrap_agree(what, 0, NULL);
 	atomic_store(&runtime.regions[r->id], NULL);
-	delivery_quiesce(r->delivery);
+	lanes_quiesce();
 	release(r);
 	errno = saved_errno;
 	return error;
@@ -540,9 +568,16 @@ size_t dsm_region_page_bytes(const dsm_region *r)
 
 int dsm_home(const void *address)
 {
-	const struct dsm_region *r = runtime.started ? runtime_find_region(address) : NULL;
+	sigset_t saved;
 
-	if (!r)
+	if (!runtime.started)
 		return -EFAULT;
-	return home_of(&r->home, (size_t)((const unsigned char *)address - r->app) >> r->page_shift);
+	runtime_block_signals(&saved);
+	struct lane *lane = lane_acquire(); /* while it is held, no region that is found is freed */
+	const struct dsm_region *r = runtime_find_region(address);
+	int home = r ? home_of(&r->home, (size_t)((const unsigned char *)address - r->app) >> r->page_shift)
+		     : -EFAULT;
+	lane_release(lane);
+	runtime_unblock_signals(&saved);
+	return home;
 }

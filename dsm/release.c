@@ -27,6 +27,7 @@
 #include "dsm/region.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
+#include "kernel/uapi.h"
 
 /* Pages whose locks are held at once: bounds how long a fault may wait for a range operation. */
 #define RUN_PAGES_MAX ((size_t)256)
@@ -170,7 +171,7 @@ static int unmap_locked(struct lane *lane, struct dsm_region *r, size_t first, s
 		if (r->table.pages[first + i].state == PAGE_WRITE)
 			error = publish_written(lane, r, first + i, 1);
 	/* Only now: a store between publishing and un-mapping would have faulted, and waits for the lock. */
-	if (!error && madvise(region_app(r, first), count << r->page_shift, MADV_DONTNEED))
+	if (!error && madvise(region_app(r, first), count << r->page_shift, MADV_DONTNEED_LOCKED))
 		error = -errno;
 	if (error)
 		return error;

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LINE_BYTES 1024
@@ -13,6 +14,13 @@
 static int own_node = -1;
 static char *captured;
 static size_t captured_bytes;
+
+/* By a bare system call: write() is a cancellation point, and a thread that reports may hold locks. */
+static void write_line(const char *line, size_t bytes)
+{
+	if (syscall(SYS_write, STDERR_FILENO, line, bytes) < 0)
+		return; /* nobody is listening */
+}
 
 void report_set_node(int node)
 {
@@ -51,8 +59,7 @@ void report(const char *format, ...)
 	line[used++] = '\n';
 	/* One write: lines of several nodes do not mix. */
 	fflush(stderr);
-	if (write(STDERR_FILENO, line, (size_t)used) < 0)
-		return; /* nobody is listening */
+	write_line(line, (size_t)used);
 }
 
 static size_t append_text(char *line, size_t used, const char *text)
@@ -94,6 +101,5 @@ void report_signal_safe(const struct report_part *parts, unsigned count)
 		used = parts[i].text ? append_text(line, used, parts[i].text)
 				     : append_number(line, used, parts[i].number, parts[i].hex ? 16 : 10);
 	line[used++] = '\n';
-	if (write(STDERR_FILENO, line, used) < 0)
-		return;
+	write_line(line, used);
 }

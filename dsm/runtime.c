@@ -156,11 +156,11 @@ static int exchange_cards(void)
 	char message[512];
 
 	runtime.hosts = calloc((size_t)runtime.nodes, sizeof *runtime.hosts);
-	int error = all && runtime.hosts ? 0 : -ENOMEM;
+	int error = bootstrap_agree("dsm_init()", runtime.hosts ? 0 : -ENOMEM, "out of memory");
 	fill_card(&mine);
 	if (!error)
 		error = bootstrap_gather("dsm_init()", &mine, all, sizeof mine);
-	if (!error) {
+	if (!error && all) {
 		for (int i = 0; i < runtime.nodes; i++)
 			runtime.hosts[i] = all[i].host;
 		error = compare_cards(&mine, &all[0], message, sizeof message);
@@ -316,6 +316,7 @@ static int prepare_node(char *message, size_t bytes)
 
 static void tear_down(void)
 {
+	fault_uninstall();
 	regions_release_all();
 	twins_release_kept();
 	delivery_close_all();
@@ -402,7 +403,6 @@ int dsm_finalize(void)
 	int error = bootstrap_agree("dsm_finalize()", 0, NULL);
 	if (runtime.settings.print_stats)
 		print_statistics();
-	fault_uninstall();
 	bool owns_mpi = runtime.owns_mpi;
 	tear_down();
 	bootstrap_close(owns_mpi, !error);

@@ -38,7 +38,10 @@ struct runtime {
 
 extern struct runtime runtime;
 
-/** The region that @address lies in, or NULL. Async-signal-safe. */
+/**
+ * The region that @address lies in, or NULL. The caller holds a lane, and may use the region until it lets go
+ * of it (see lanes_quiesce()). Async-signal-safe.
+ */
 struct dsm_region *runtime_find_region(const void *address);
 
 /** True if this node is the lowest-numbered one of its machine: it speaks for the machine. */

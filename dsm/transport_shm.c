@@ -27,6 +27,7 @@ struct view {
 	unsigned char *base;
 	size_t bytes;
 	bool mapped_by_us;
+	bool atomic; /* of words that are targets of atomics: read word by word */
 };
 
 struct transport {
@@ -37,6 +38,7 @@ struct transport {
 struct shm_key {
 	int32_t pid, fd;
 	uint64_t bytes;
+	uint64_t atomic;
 };
 
 _Static_assert(sizeof(struct shm_key) <= sizeof(struct segment_key), "a key fits");
@@ -86,11 +88,11 @@ static int shm_connect(struct transport *t, int peer, const struct transport_add
 static int shm_expose(struct transport *t, unsigned id, const struct segment_memory *memory,
 		      struct segment_key *out)
 {
-	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes};
+	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes, memory->atomic};
 
 	memset(out, 0, sizeof *out);
 	memcpy(out, &key, sizeof key);
-	*view_of(t, t->config.node, id) = (struct view){memory->base, memory->bytes, false};
+	*view_of(t, t->config.node, id) = (struct view){memory->base, memory->bytes, false, memory->atomic};
 	return 0;
 }
 
@@ -135,6 +137,7 @@ static int shm_attach(struct transport *t, unsigned id, int peer, const struct s
 		return error;
 	view->bytes = key.bytes;
 	view->mapped_by_us = true;
+	view->atomic = key.atomic;
 	return 0;
 }
 
@@ -156,6 +159,13 @@ static unsigned char *target(struct transport *t, int peer, unsigned segment, ui
 	return offset <= view->bytes && bytes <= view->bytes - offset ? view->base + offset : NULL;
 }
 
+/* A word that others add to is read whole: memcpy() promises that of bytes only. */
+static void copy_words(uint64_t *to, const uint64_t *from, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
 static int shm_read(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
 		    void *local, size_t bytes)
 {
@@ -164,8 +174,9 @@ static int shm_read(struct transport *t, struct lane *lane, int peer, unsigned s
 	(void)lane;
 	if (!from)
 		return -EINVAL;
-	if (bytes == sizeof(uint64_t) && !(offset % sizeof(uint64_t))) /* one word: whole, never half of it */
-		*(uint64_t *)local = __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_RELAXED);
+	if (view_of(t, peer, segment)->atomic && !(offset % sizeof(uint64_t)) &&
+	    !(bytes % sizeof(uint64_t)) && !((uintptr_t)local % sizeof(uint64_t)))
+		copy_words(local, (const uint64_t *)(const void *)from, bytes / sizeof(uint64_t));
 	else
 		memcpy(local, from, bytes);
 	atomic_thread_fence(memory_order_acquire); /* pairs with the release in shm_write() and the atomics */

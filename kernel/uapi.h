@@ -13,10 +13,16 @@
 #include <linux/memfd.h>
 #include <linux/types.h>
 #include <linux/userfaultfd.h>
+#include <sys/mman.h>
 
 /* Linux 5.11: userfaultfd(2) without privilege, for faults from user mode only. */
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
+#endif
+
+/* Linux 5.18: MADV_DONTNEED for a mapping that is locked (mlock) too. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
 #endif
 
 /* Linux 6.1: the device /dev/userfaultfd. */
