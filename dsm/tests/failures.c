@@ -138,6 +138,45 @@ static int case_name_too_long(void)
 	return finish(dsm_region_create(name, 4096, NULL, &r) == -EINVAL);
 }
 
+static int case_cyclic_too_large(void)
+{
+	struct dsm_region_options options = {
+	    .page_size_bytes = 4096, .home = DSM_HOME_CYCLIC, .chunk_bytes = 4096};
+	dsm_region *r;
+
+	start();
+	return finish(create((size_t)1 << 62, options, &r));
+}
+
+static int case_different_calls(void)
+{
+	dsm_region *r, *other;
+
+	start();
+	if (create(4096, (struct dsm_region_options){0}, &r))
+		return finish(0);
+	int error = node ? dsm_region_create("other", 4096, NULL, &other) : dsm_region_destroy(r);
+	_exit(error == -EIO ? 1 : 99);
+}
+
+/* After a time-out the same barrier is gone on with: calls stay one to one. */
+static int case_barrier_is_gone_on_with(void)
+{
+	int error, timeouts = 0;
+
+	start();
+	if (node == 1)
+		usleep(1500000);
+	do {
+		error = dsm_barrier();
+		timeouts += error == -ETIMEDOUT;
+	} while (error == -ETIMEDOUT && timeouts < 10);
+	for (int i = 0; i < 3 && !error; i++)
+		error = dsm_barrier();
+	bool as_it_should_be = !error && (node ? !timeouts : timeouts > 0);
+	return dsm_finalize() || !as_it_should_be ? 99 : 1;
+}
+
 static int case_thread_delivery(void)
 {
 	dsm_region *r;
@@ -356,6 +395,9 @@ static const struct {
     {"address-collision", case_address_collision},
     {"different-arguments", case_different_arguments},
     {"name-too-long", case_name_too_long},
+    {"cyclic-too-large", case_cyclic_too_large},
+    {"different-calls", case_different_calls},
+    {"barrier-is-gone-on-with", case_barrier_is_gone_on_with},
     {"thread-delivery", case_thread_delivery},
     {"dies-before-mpi", case_dies_before_mpi},
     {"dies-after-mpi", case_dies_after_mpi},

@@ -114,6 +114,8 @@ differ 'nodes with different builds are told both' \
 fails 'a region too large for the machine' \
 	'node 0: dsm_region_create\(subject\): too large: .* MiB of memory are available' -- region-too-large
 fails 'a region too large for the address space' 'too large' -- address-space-exhausted
+fails 'a cyclic region too large for anything' 'too large' -- cyclic-too-large
+fails 'nodes in different calls' 'node 1 is in another collective call' -- different-calls
 fails 'too few hugepages' \
 	'node 0: dsm_region_create\(subject\): .*hugepages of 2 MiB, and the pool has .* free.*echo [0-9]+ > /sys' \
 	-- too-few-hugepages
@@ -143,6 +145,9 @@ else
 fi
 
 succeeds 'a SIGBUS that is not ours goes to the handler before us' foreign-sigbus-is-handed-on
+export MINORCA_TIMEOUT=1
+succeeds 'a barrier that timed out is gone on with' barrier-is-gone-on-with
+unset MINORCA_TIMEOUT
 succeeds 'an ignored SIGBUS that was sent is ignored' ignored-sigbus-is-ignored
 killed_by_bus 'a SIGBUS that nobody handles kills' foreign-sigbus-kills
 killed_by_bus 'a SIGBUS that was sent and nobody handles kills' sent-sigbus-kills
