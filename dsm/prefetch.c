@@ -67,7 +67,7 @@ static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_
 	if (state == PAGE_WRITE || (state == PAGE_READ && !writable))
 		return 0;
 	for (size_t i = 0; i < count && state == PAGE_UNMAPPED; i++)
-		page_set_add(&r->cached, first + i); /* before it is mapped: see map_page() */
+		page_set_add(&r->cached, first + i); /* before its versions are read: see map_page() */
 	if (state == PAGE_UNMAPPED && home_of(&r->home, first) != runtime.node)
 		error = fetch_pages(lane, r, first, count);
 	if (!error && writable)
