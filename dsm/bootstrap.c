@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dsm/clock.h"
+#include "dsm/hash.h"
 #include "dsm/report.h"
 
 /* Node 0 decides that somebody is missing; the others give it this much longer, to hear who. */
@@ -244,21 +245,14 @@ static int exchange_with_root(const char *what, unsigned char *boxes, size_t byt
 	return wait_for_root(what, two);
 }
 
-static uint64_t hash_of(const char *text)
-{
-	uint64_t h = 0xcbf29ce484222325;
-
-	for (; *text; text++) /* FNV-1a */
-		h = (h ^ (unsigned char)*text) * 0x100000001b3;
-	return h;
-}
-
 int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes)
 {
 	/* All nodes' data, and behind it this node's own. */
 	unsigned char *boxes = all ? malloc(((size_t)node_count + 1) * bytes) : NULL;
-	struct header header = {
-	    .sequence = ++sequence, .bytes = bytes, .what = hash_of(what), .status = boxes ? 0 : -ENOMEM};
+	struct header header = {.sequence = ++sequence,
+				.bytes = bytes,
+				.what = hash_text(HASH_START, what),
+				.status = boxes ? 0 : -ENOMEM};
 
 	if (!boxes)
 		report("%s: out of memory", what);

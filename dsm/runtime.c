@@ -19,6 +19,7 @@
 #include "dsm/build_id.h"
 #include "dsm/delivery.h"
 #include "dsm/fault.h"
+#include "dsm/hash.h"
 #include "dsm/lane.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
@@ -85,13 +86,6 @@ void runtime_unblock_signals(const void *saved)
 
 /* --- who we are ---------------------------------------------------------------------------------------- */
 
-static uint64_t hash(uint64_t h, const char *text)
-{
-	for (; *text; text++) /* FNV-1a */
-		h = (h ^ (unsigned char)*text) * 0x100000001b3;
-	return h;
-}
-
 /*
  * Equal for processes that can open each other's memory: one kernel, one PID namespace, one user.
  */
@@ -105,11 +99,11 @@ static uint64_t host_identity(void)
 			text[0] = 0;
 		close(fd);
 	}
-	uint64_t h = hash(0xcbf29ce484222325, text);
+	uint64_t h = hash_text(HASH_START, text);
 	if (readlink("/proc/self/ns/pid", text, sizeof text - 1) > 0)
-		h = hash(h, text);
+		h = hash_text(h, text);
 	snprintf(text, sizeof text, "%u", (unsigned)geteuid());
-	return hash(h, text);
+	return hash_text(h, text);
 }
 
 static void fill_card(struct card *card)

@@ -171,8 +171,8 @@ int dsm_home(const void *address);
  * threads of the node may go on using regions meanwhile: each of their stores is published by this barrier or
  * by the next.
  *
- * After -ETIMEDOUT it may be called again, and goes on waiting in the same barrier; what is stored between the two calls may be
- * seen by the others only after the next one.
+ * After -ETIMEDOUT it may be called again, and goes on waiting in the same barrier; what is stored between
+ * the two calls may be seen by the others only after the next one.
  *
  * @return 0; -ETIMEDOUT: the nodes named on stderr did not arrive within MINORCA_TIMEOUT; -EBUSY: another
  *         thread of this node is in it; -EINVAL: not started; -EHOSTDOWN: a peer is lost.
