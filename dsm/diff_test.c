@@ -85,12 +85,13 @@ static void random_changes_of_any_length(void **state)
 	(void)state;
 	srand(12345);
 	for (int round = 0; round < 2000; round++) {
-		size_t bytes = 1 + (size_t)rand() % BYTES;
+		size_t bytes = (size_t)rand() % BYTES + 1;
 		for (size_t i = 0; i < bytes; i++)
 			before[i] = (unsigned char)rand();
 		memcpy(now, before, bytes);
 		for (int change = rand() % 40; change > 0; change--) {
-			size_t at = (size_t)rand() % bytes, length = 1 + (size_t)rand() % 20;
+			size_t at = (size_t)((double)rand() / RAND_MAX * (double)(bytes - 1)),
+			       length = 1 + (size_t)rand() % 20;
 			for (size_t i = at; i < at + length && i < bytes; i++)
 				now[i] = (unsigned char)rand(); /* sometimes the same as before */
 		}

@@ -502,14 +502,15 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 	draft.region = aligned_alloc(_Alignof(struct dsm_region), sizeof *draft.region);
 	if (draft.region)
 		memset(draft.region, 0, sizeof *draft.region);
-	int error = all && draft.region ? propose(&draft, bytes, options ? options : &defaults) : -ENOMEM;
+	int error = all && draft.region ? propose(&draft, bytes, options ? options : &defaults)
+					: refuse(&draft, -ENOMEM, "out of memory");
 	if (!error && !named)
 		error = refuse(&draft, -EINVAL, "a region needs a name, of up to %d bytes",
 			       REGION_NAME_BYTES - 1);
 	if (!error)
 		error = find_free_id(&draft);
 	error = agree_on_proposal(&draft, error, all);
-	if (error) {
+	if (error || !draft.region) {
 		free(draft.region);
 	} else {
 		draft.region->fd = draft.region->versions_fd = -1;

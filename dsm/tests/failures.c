@@ -114,8 +114,9 @@ static int case_address_collision(void)
 	dsm_region *r;
 
 	start();
-	if (node == 1)
-		mmap((void *)address, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (node == 1 && mmap((void *)address, 4096, PROT_READ,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+		return finish(0);
 	return finish(create(2 * MIB, (struct dsm_region_options){.address = (void *)address}, &r));
 }
 
@@ -294,9 +295,10 @@ static void on_bus(int signal, siginfo_t *info, void *context)
 	seen_code = info->si_code;
 	seen_address = info->si_addr;
 	/* Cures it, as a handler that knows its mapping does. */
-	if (info->si_code == BUS_ADRERR)
-		mmap((void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	void *page = (void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095);
+	if (info->si_code == BUS_ADRERR && mmap(page, 4096, PROT_READ | PROT_WRITE,
+						MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		_exit(97);
 }
 
 /* The handler that was there before gets what is not ours, and a region still works afterwards. */
