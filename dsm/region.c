@@ -510,7 +510,9 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 	if (!error)
 		error = find_free_id(&draft);
 	error = agree_on_proposal(&draft, error, all);
-	if (error || !draft.region) {
+	if (!error && (!all || !draft.region))
+		error = -ENOMEM; /* cannot be: all have agreed that they have both */
+	if (error) {
 		free(draft.region);
 	} else {
 		draft.region->fd = draft.region->versions_fd = -1;
