@@ -1,11 +1,12 @@
 /*
  * Waiting for a word to change: spin for a while, then sleep.
  *
- * There is no sched_yield() in between, and that is measured: the kernel's EEVDF scheduler (Linux 6.6 on)
- * takes a slice (3 ms) from the future of whoever yields, each time. A thread that yields in a loop is
- * runnable and not run for seconds afterwards; if it is preempted inside the kernel with one of hugetlb's few
- * fault mutexes held, everybody's hugetlb faults stop with it. (Seen with four nodes on two cores: stalls of
- * 8 to 28 s.) A thread that sleeps keeps its place.
+ * There is no sched_yield() in between. What was seen: four nodes on two cores, waiting with it, stalled for
+ * 8 to 28 s, with runnable threads that were not run holding locks inside the kernel's hugetlb code, and
+ * every hugetlb fault on the machine behind them; the same tests without it do not stall. The likely cause:
+ * under EEVDF (Linux 6.6 on) whoever yields gives up the rest of its slice from its future too, each time, so
+ * that a thread that yields in a loop is runnable and not run for long afterwards. A thread that sleeps keeps
+ * its place.
  */
 #ifndef MINORCA_DSM_BACKOFF_H
 #define MINORCA_DSM_BACKOFF_H
