@@ -216,10 +216,14 @@ int fault_install(void)
 
 	/* No SA_ONSTACK: a fault may come while a handler of the application runs on the alternate stack. */
 	sigfillset(&action.sa_mask);
-	sigaction(SIGBUS, NULL, &previous);
-	if (previous.sa_sigaction == on_sigbus)
-		return -EALREADY; /* handing on to ourselves would never end */
-	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
+	struct sigaction before;
+	if (sigaction(SIGBUS, &action, &before))
+		return -errno;
+	/* If the application put us back itself, whom we hand on to stays: to ourselves it would never end.
+	 */
+	if (before.sa_sigaction != on_sigbus)
+		previous = before;
+	return 0;
 }
 
 void fault_uninstall(void)
