@@ -11,6 +11,7 @@
 
 /* How long the counters of a handler thread may lag behind the fault that it has resolved. */
 #define COUNTERS_SETTLE_US 100000
+#define SETTLE_BARRIERS 24 /* see settle() */
 
 /* How long a spinning handler goes on after its last fault, and a bit: the floor is not measured meanwhile.
  */
@@ -41,6 +42,9 @@ static void home_writes(struct side *side, unsigned int changed)
 	size_t pages = side_pages(side);
 
 	side_next_pattern(side, changed);
+	/* Nobody reads meanwhile: what is read of a page of many blocks while its home stores is read again
+	 * later. */
+	job_meet();
 	if (side_is_home(side)) {
 		side_require(side, dsm_prefetch(side->base, pages * side->setup->page_bytes, true),
 			     "dsm_prefetch()");
@@ -81,6 +85,17 @@ static void make_region(struct side *side, struct dsm_state *state)
 	side->base = dsm_region_base(state->region);
 }
 
+/*
+ * The home has stored in bulk, and finds its stores by scanning from then on (dsm/home_writes.h) until some
+ * scans have found nothing. When it goes back it may take pages for changed that others publish at that
+ * moment; that is to be over before faults are counted.
+ */
+static void settle(struct side *side)
+{
+	for (int i = 0; i < SETTLE_BARRIERS; i++)
+		side_require(side, dsm_barrier(), "dsm_barrier()");
+}
+
 static void open_side(struct side *side)
 {
 	struct dsm_state *state = calloc(1, sizeof *state);
@@ -91,8 +106,20 @@ static void open_side(struct side *side)
 	side->round = 0;
 	make_region(side, state);
 	home_writes(side, side->setup->blocks);
+	settle(side);
 	if (side->setup->kind->before != PAGE_NEVER_SEEN)
 		read_slice(side);
+}
+
+static void un_map(struct side *side)
+{
+	const struct setup *s = side->setup;
+
+	if (!side_is_home(side))
+		side_require(
+		    side,
+		    dsm_invalidate(side_page(side, side->base, side_first(side)), s->pages * s->page_bytes),
+		    "dsm_invalidate()");
 }
 
 static void prepare(struct side *side)
@@ -107,13 +134,12 @@ static void prepare(struct side *side)
 		home_writes(side, s->changed);
 		break;
 	case PAGE_UP_TO_DATE:
-		if (!side_is_home(side))
-			side_require(side,
-				     dsm_invalidate(side_page(side, side->base, side_first(side)),
-						    s->pages * s->page_bytes),
-				     "dsm_invalidate()");
+		un_map(side);
 		break;
-	case PAGE_READ_ONLY: /* the barrier of check_stores() protects pages, and leaves them mapped */
+	case PAGE_READ_ONLY:
+		/* Un-mapped before: a page that was stored to in the last round keeps its twin, and stored to
+		 * round after round it would not fault any more. Here it is as after a first load. */
+		un_map(side);
 		read_slice(side);
 		break;
 	}

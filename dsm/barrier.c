@@ -10,25 +10,20 @@
 #include "dsm/barrier.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <minorca.h>
 
 #include "dsm/backoff.h"
 #include "dsm/clock.h"
+#include "dsm/consistency.h"
 #include "dsm/lane.h"
-#include "dsm/region.h"
-#include "dsm/release.h"
+#include "dsm/node_segment.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
-#include "kernel/memory.h"
 
 /* In the control segment; each word has a cache line of its own, for it has a writer of its own. */
 struct control {
@@ -39,93 +34,61 @@ struct control {
 	    heard[BARRIER_ROUNDS_MAX]; /* by round; written by a peer */
 };
 
-static struct control *control;
-static int control_fd = -1;
+static struct node_segment segment;
 static uint64_t current; /* number of the last barrier that was begun */
 static bool unfinished;	 /* it has failed here so far: the next call goes on with it */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
+static struct control *control(void)
+{
+	return segment.memory;
+}
+
 int barrier_create(void)
 {
-	void *memory;
-
-	control_fd = memory_file_create("minorca-control", barrier_bytes(), 4096);
-	if (control_fd < 0)
-		return control_fd;
-	int error = memory_map(control_fd, barrier_bytes(), NULL, &memory);
-	if (error) {
-		close(control_fd);
-		control_fd = -1;
-		return error;
-	}
-	control = memory;
 	current = 0;
 	unfinished = false;
-	return 0;
+	return node_segment_create(&segment, "minorca-control", sizeof(struct control));
 }
 
 void barrier_destroy(void)
 {
-	if (control)
-		munmap(control, barrier_bytes());
-	if (control_fd >= 0)
-		close(control_fd);
-	control = NULL;
-	control_fd = -1;
+	node_segment_destroy(&segment);
 }
 
-int barrier_file(void)
+int barrier_connect(void)
 {
-	return control_fd;
-}
-
-void *barrier_memory(void)
-{
-	return control;
-}
-
-size_t barrier_bytes(void)
-{
-	return (sizeof(struct control) + 4095) & ~(size_t)4095;
+	return node_segment_connect(&segment, SEGMENT_CONTROL, false);
 }
 
 /* --- between nodes ------------------------------------------------------------------------------------- */
 
-/* Runs @operation with this thread's lane and all signals blocked. */
-static int with_lane(int (*operation)(struct lane *, uint64_t), uint64_t argument)
-{
-	sigset_t saved;
-
-	runtime_block_signals(&saved);
-	struct lane *lane = lane_acquire();
-	int error = operation(lane, argument);
-	lane_release(lane);
-	runtime_unblock_signals(&saved);
-	return error;
-}
-
 /* Tells the partner of round @round that this node is there. */
-static int signal_partner(struct lane *lane, uint64_t round)
+static int signal_partner(unsigned round)
 {
+	struct lane *lane = lane_acquire_sync();
 	int partner = (int)((unsigned)runtime.node + (1u << round)) % runtime.nodes;
 	uint64_t *word = (uint64_t *)(void *)lane->scratch;
 
 	*word = current;
-	int error = runtime.ops->post_write(
-	    runtime.transport, lane, partner, SEGMENT_CONTROL,
-	    offsetof(struct control, heard) + round * sizeof control->heard[0], word, sizeof *word);
-	return error ? error : runtime.ops->complete(runtime.transport, lane);
+	int error = runtime.ops->post_write(runtime.transport, lane, partner, SEGMENT_CONTROL,
+					    offsetof(struct control, heard) +
+						round * sizeof(((struct control *)0)->heard[0]),
+					    word, sizeof *word);
+	int completed = runtime.ops->complete(runtime.transport, lane);
+	lane_release(lane);
+	return error ? error : completed;
 }
 
 /* Names the nodes that have not begun this barrier. Each is asked one-sided, so that those that wait like us
  * are not blamed. */
-static int report_missing(struct lane *lane, uint64_t unused)
+static void report_missing(const char *what)
 {
+	struct lane *lane = lane_acquire_sync();
 	uint64_t *word = (uint64_t *)(void *)lane->scratch;
 	char list[256] = "";
 	size_t used = 0;
 
-	(void)unused;
 	for (int i = 0; i < runtime.nodes && used < sizeof list - 12; i++) {
 		int error = runtime.ops->post_read(runtime.transport, lane, i, SEGMENT_CONTROL,
 						   offsetof(struct control, arrived), word, sizeof *word);
@@ -135,12 +98,12 @@ static int report_missing(struct lane *lane, uint64_t unused)
 			used +=
 			    (size_t)snprintf(list + used, sizeof list - used, "%s%d", used ? ", " : "", i);
 	}
-	report("dsm_barrier() number %llu: node %s did not arrive within %g s (MINORCA_TIMEOUT); look there: "
+	lane_release(lane);
+	report("%s number %llu: node %s did not arrive within %g s (MINORCA_TIMEOUT); look there: "
 	       "it has died, "
 	       "hangs, computes for longer than that, or takes part in fewer barriers",
-	       (unsigned long long)current, used ? list : "(all have begun it, and one is slow)",
+	       what, (unsigned long long)current, used ? list : "(all have begun it, and one is slow)",
 	       (double)runtime.settings.timeout_ns / 1e9);
-	return 0;
 }
 
 /* Waits until @word has reached this barrier's number. */
@@ -155,80 +118,58 @@ static int wait_for(_Atomic uint64_t *word)
 	return 0;
 }
 
-static int wait_for_all(void)
+static int wait_for_all(const char *what)
 {
 	int error = 0;
 
 	if (!unfinished)
 		current++;
 	unfinished = true;
-	atomic_store_explicit(&control->arrived.word, current, memory_order_release);
+	atomic_store_explicit(&control()->arrived.word, current, memory_order_release);
 	for (unsigned round = 0; 1u << round < (unsigned)runtime.nodes && !error; round++) {
-		error = with_lane(signal_partner, round);
+		error = signal_partner(round);
 		if (!error)
-			error = wait_for(&control->heard[round].word);
+			error = wait_for(&control()->heard[round].word);
 	}
 	if (error == -ETIMEDOUT)
-		with_lane(report_missing, 0);
+		report_missing(what);
 	return error;
 }
 
 /* --- with memory --------------------------------------------------------------------------------------- */
 
-static int for_each_region(struct lane *lane, int (*operation)(struct lane *, struct dsm_region *))
+static void count_barrier(uint64_t waited_ns)
 {
-	int error = 0;
+	struct lane *lane = lane_acquire_sync();
 
-	for (unsigned id = 0; id < REGIONS_MAX && !error; id++) {
-		struct dsm_region *r = atomic_load_explicit(&runtime.regions[id], memory_order_acquire);
-		if (r)
-			error = operation(lane, r);
-	}
-	return error;
-}
-
-static int publish_all(struct lane *lane, uint64_t unused)
-{
-	(void)unused;
 	stats_add(&lane->stats.barriers, 1);
-	return for_each_region(lane, release_publish);
-}
-
-static int acquire_all(struct lane *lane, uint64_t waited_ns)
-{
 	stats_add(&lane->stats.barrier_wait_ns, waited_ns);
-	return for_each_region(lane, release_acquire);
+	lane_release(lane);
 }
 
-static int acquire_and_report(uint64_t waited_ns)
+int barrier_pass(const char *what)
 {
-	int error = with_lane(acquire_all, waited_ns);
-
-	if (error)
-		report("dsm_barrier(): cannot un-map what other nodes changed: %s", strerror(-error));
+	if (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
+		return -EBUSY;
+	int error = consistency_release(what);
+	uint64_t began = clock_ns();
+	if (!error)
+		error = wait_for_all(what);
+	if (!error) {
+		count_barrier(clock_ns() - began);
+		error = consistency_acquire(what);
+	}
+	if (!error)
+		unfinished = false;
+	atomic_flag_clear_explicit(&busy, memory_order_release);
 	return error;
 }
 
 int dsm_barrier(void)
 {
 	int saved_errno = errno;
+	int error = runtime.started ? barrier_pass("dsm_barrier()") : -EINVAL;
 
-	if (!runtime.started)
-		return -EINVAL;
-	if (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
-		return -EBUSY;
-	int error = with_lane(publish_all, 0);
-	if (error)
-		report("dsm_barrier(): cannot publish what this node stored: %s", strerror(-error));
-	else {
-		uint64_t began = clock_ns();
-		error = wait_for_all();
-		if (!error)
-			error = acquire_and_report(clock_ns() - began);
-		if (!error)
-			unfinished = false;
-	}
-	atomic_flag_clear_explicit(&busy, memory_order_release);
 	errno = saved_errno;
 	return error;
 }

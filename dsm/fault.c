@@ -13,8 +13,10 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "dsm/destroyed.h"
 #include "dsm/fetch.h"
 #include "dsm/lane.h"
+#include "dsm/populate.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
@@ -35,6 +37,7 @@ static struct sigaction previous;
 #define FAULT_WRITE 2
 
 static void hand_on(int signal, siginfo_t *info, void *context);
+static void die_if_destroyed(const void *address);
 
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
@@ -47,6 +50,8 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 	if (!r || !r->inline_delivery) {
 		if (lane)
 			lane_release(lane);
+		if (!r && info->si_code == BUS_ADRERR)
+			die_if_destroyed(info->si_addr);
 		hand_on(signal, info, context);
 		errno = saved_errno;
 		return;
@@ -79,6 +84,8 @@ static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool w
 	page_set_add(&r->cached, page);
 	if (home_of(&r->home, page) != runtime.node)
 		error = fetch_pages(lane, r, page, 1);
+	else if (r->sparse)
+		error = populate_pages(r, page, 1);
 	if (!error && writable)
 		error = page_begin_write(lane, r, page);
 	if (error)
@@ -135,14 +142,11 @@ int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool wri
 
 /* --- steps --------------------------------------------------------------------------------------------- */
 
-int page_begin_write(struct lane *lane, struct dsm_region *r, size_t page)
+static int make_twin(struct lane *lane, struct dsm_region *r, size_t page)
 {
-	/*
-	 * A page at home is its own master: publishing it needs no bytes, only to know which blocks changed.
-	 * A page of one block needs no twin for that.
-	 */
-	if (home_of(&r->home, page) != runtime.node || r->blocks_per_page > 1) {
-		struct page *p = &r->table.pages[page];
+	struct page *p = &r->table.pages[page];
+
+	if (!(p->flags & PAGE_TWIN_IS_CURRENT)) {
 		uint32_t slot = p->twin ? p->twin - 1 : twins_get(&r->twins);
 		if (slot == TWIN_NONE)
 			return -ENOMEM;
@@ -150,7 +154,54 @@ int page_begin_write(struct lane *lane, struct dsm_region *r, size_t page)
 		memcpy(twins_memory(&r->twins, slot), region_alias(r, page), region_page_bytes(r));
 		stats_add(&lane->stats.twins, 1);
 	}
-	page_set_add(&r->dirty, page);
+	p->flags &= (uint8_t)~PAGE_TWIN_IS_CURRENT;
+	return 0;
+}
+
+/*
+ * A page of many blocks at home is about to be stored to: its interval begins, and so do, from here on,
+ * others' copies of its blocks to be uncertain (see region.h). Versions are read before the twin is made:
+ * what is published to a block after that shows, in its version or in its bytes.
+ */
+static int begin_home_interval(struct lane *lane, struct dsm_region *r, size_t page)
+{
+	uint64_t *versions = (uint64_t *)(void *)lane->scratch,
+		 *held = r->table.held + page * r->blocks_per_page;
+
+	atomic_fetch_add_explicit(region_interval(r, page), 1, memory_order_seq_cst); /* odd */
+	int error = runtime.ops->post_read(runtime.transport, lane, runtime.node, SEGMENT_VERSIONS(r->id),
+					   region_versions_offset(r, page), versions,
+					   r->blocks_per_page * sizeof *versions);
+	int completed = runtime.ops->complete(runtime.transport, lane);
+
+	if (error || completed)
+		return error ? error : completed;
+	memcpy(held, versions, r->blocks_per_page * sizeof *held);
+	return r->table.pages[page].habit <= 0 ? make_twin(lane, r, page) : 0;
+}
+
+/*
+ * A page at home is its own master: publishing it needs no bytes, only to know which blocks changed. A page
+ * of one block needs no twin for that, and one of many blocks none if most of them change anyway.
+ */
+int page_begin_write(struct lane *lane, struct dsm_region *r, size_t page)
+{
+	struct page *p = &r->table.pages[page];
+	int error = 0;
+
+	if (home_of(&r->home, page) != runtime.node)
+		error = make_twin(lane, r, page);
+	else if (r->blocks_per_page > 1)
+		error = begin_home_interval(lane, r, page);
+	if (error)
+		return error;
+	/* Only with a twin that it keeps: publish.c compares a hot page with it each time. */
+	if (p->flags & PAGE_TWIN_KEPT && p->habit >= HABIT_HOT) {
+		p->flags |= PAGE_HOT;
+		atomic_store_explicit(&runtime.hot_pages, true,
+				      memory_order_relaxed); /* see is_published() */
+	}
+	region_note_dirty(r, page);
 	return 0;
 }
 
@@ -252,6 +303,21 @@ static const char *explain(int error)
 	}
 }
 
+/* By SIGBUS, as the kernel would have it. */
+static _Noreturn void die(void)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+	sigset_t bus;
+
+	sigaction(SIGBUS, &action, NULL);
+	sigemptyset(&bus);
+	sigaddset(&bus, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
+	raise(SIGBUS);
+	for (;;)
+		_exit(128 + SIGBUS);
+}
+
 _Noreturn void fault_die(const struct dsm_region *r, size_t page, int error)
 {
 	struct report_part parts[] = {
@@ -268,15 +334,24 @@ _Noreturn void fault_die(const struct dsm_region *r, size_t page, int error)
 	    REPORT_TEXT(": "),
 	    REPORT_TEXT(explain(error)),
 	};
-	struct sigaction die = {.sa_handler = SIG_DFL};
-	sigset_t bus;
 
 	report_signal_safe(parts, sizeof parts / sizeof parts[0]);
-	sigaction(SIGBUS, &die, NULL);
-	sigemptyset(&bus);
-	sigaddset(&bus, SIGBUS);
-	pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
-	raise(SIGBUS);
-	for (;;)
-		_exit(128 + SIGBUS);
+	die();
+}
+
+static void die_if_destroyed(const void *address)
+{
+	const char *name = destroyed_find(address);
+
+	if (!name)
+		return;
+	struct report_part parts[] = {
+	    REPORT_TEXT("access to "),
+	    REPORT_HEX((uint64_t)(uintptr_t)address),
+	    REPORT_TEXT(", where region "),
+	    REPORT_TEXT(name),
+	    REPORT_TEXT(" was: it has been destroyed"),
+	};
+	report_signal_safe(parts, sizeof parts / sizeof parts[0]);
+	die();
 }

@@ -1,8 +1,11 @@
 /*
  * Why a page that was fetched is right: its versions are read before its data. A publisher writes data first
- * and advances the version after (release.c), so data read here is at least as new as the version that is
+ * and advances the version after (publish.c), so data read here is at least as new as the version that is
  * remembered for it. If it is newer, the remembered version is too old, and the worst that follows is that
  * the block is read once more.
+ *
+ * Blocks of a page that its home is storing to are the exception: their bytes may be of no version at all.
+ * See region.h; the page's interval is read before and after the data.
  */
 #include "dsm/fetch.h"
 
@@ -10,21 +13,21 @@
 #include <string.h>
 
 #include "dsm/lane.h"
+#include "dsm/populate.h"
 #include "dsm/region.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
-#include "kernel/memory.h"
 
 size_t fetch_pages_max(const struct dsm_region *r)
 {
-	return LANE_SCRATCH_BYTES / sizeof(uint64_t) / r->blocks_per_page;
+	return LANE_SCRATCH_BYTES / sizeof(uint64_t) / (r->words_per_page + 1);
 }
 
 static int post_versions(struct lane *lane, struct dsm_region *r, int home, size_t first, size_t count)
 {
 	return runtime.ops->post_read(runtime.transport, lane, home, SEGMENT_VERSIONS(r->id),
-				      first * r->blocks_per_page * sizeof(uint64_t), lane->scratch,
-				      count * r->blocks_per_page * sizeof(uint64_t));
+				      region_versions_offset(r, first), lane->scratch,
+				      count * r->words_per_page * sizeof(uint64_t));
 }
 
 static int post_blocks(struct lane *lane, struct dsm_region *r, int home, size_t first_block, size_t count)
@@ -33,32 +36,6 @@ static int post_blocks(struct lane *lane, struct dsm_region *r, int home, size_t
 
 	return runtime.ops->post_read(runtime.transport, lane, home, SEGMENT_DATA(r->id), offset,
 				      r->alias + offset, count << r->block_shift);
-}
-
-/*
- * Sees to it that the file holds the pages. hugetlb: an empty pool must be an error here, not a SIGBUS at the
- * alias. shmem has no pool, and storing to the alias allocates; only a page to which nothing will be stored
- * needs it done.
- */
-static int allocate(struct dsm_region *r, size_t first, size_t count)
-{
-	size_t page_bytes = region_page_bytes(r);
-	int error;
-
-	do
-		error = memory_allocate(r->fd, first * page_bytes, count * page_bytes);
-	while (error == -EINTR);
-	for (size_t i = 0; !error && i < count; i++)
-		r->table.pages[first + i].flags |= PAGE_IN_FILE;
-	return error;
-}
-
-static int allocate_missing(struct dsm_region *r, size_t first, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!(r->table.pages[first + i].flags & PAGE_IN_FILE))
-			return allocate(r, first + i, count - i);
-	return 0;
 }
 
 /* True if the data will be needed whatever the versions are, and asking first would cost a round trip. */
@@ -74,41 +51,85 @@ static bool read_in_one_chain(const struct dsm_region *r, size_t first, size_t c
 	return r->blocks_per_page == 1;
 }
 
-/* Posts reads for the blocks that are out of date, neighbours together. Nothing is read of blocks that nobody
- * ever published: they are zero at home, and zero here if nothing was ever held. */
-static int post_stale_blocks(struct lane *lane, struct dsm_region *r, int home, size_t first_block,
-			     size_t count)
+/* What was read of the versions of a page. */
+static const uint64_t *versions_of(const struct lane *lane, const struct dsm_region *r, size_t i)
 {
-	const uint64_t *versions = (const uint64_t *)(void *)lane->scratch;
-	const uint64_t *held = r->table.held + first_block;
-	size_t run = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (versions[i] && held[i] != versions[i] + 1) {
-			run++;
-			continue;
-		}
-		if (run) {
-			int error = post_blocks(lane, r, home, first_block + i - run, run);
-			if (error)
-				return error;
-		}
-		run = 0;
-	}
-	return run ? post_blocks(lane, r, home, first_block + count - run, run) : 0;
+	return (const uint64_t *)(const void *)lane->scratch + i * r->words_per_page;
 }
 
-/* Remembers what is held now, and counts. Returns how many blocks of the page were read. */
-static unsigned remember(struct lane *lane, struct dsm_region *r, size_t page, const uint64_t *versions)
+static bool is_stale(uint64_t held, uint64_t version)
+{
+	return version && held != version + 1;
+}
+
+/*
+ * Posts reads for the blocks that are out of date, neighbours together, also of neighbouring pages. Nothing
+ * is read of blocks that nobody ever published: they are zero at home, and zero here if nothing was ever
+ * held.
+ */
+static int post_stale_blocks(struct lane *lane, struct dsm_region *r, int home, size_t first, size_t count)
+{
+	size_t block = first * r->blocks_per_page, run = 0; /* blocks before `block` that are to be read */
+	int error = 0;
+
+	for (size_t i = 0; i < count && !error; i++) {
+		const uint64_t *versions = versions_of(lane, r, i), *held = r->table.held + block;
+		for (unsigned b = 0; b < r->blocks_per_page && !error; b++, block++) {
+			if (is_stale(held[b], versions[b])) {
+				run++;
+			} else if (run) {
+				error = post_blocks(lane, r, home, block - run, run);
+				run = 0;
+			}
+		}
+	}
+	return run && !error ? post_blocks(lane, r, home, block - run, run) : error;
+}
+
+/* Where the interval of a page is read to once more, after its data. */
+static uint64_t *interval_after(const struct lane *lane, const struct dsm_region *r, size_t count, size_t i)
+{
+	return (uint64_t *)(void *)lane->scratch + count * r->words_per_page + i;
+}
+
+/* Pages of many blocks: posts reads of their intervals, behind those of the data. */
+static int post_intervals(struct lane *lane, struct dsm_region *r, int home, size_t first, size_t count)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < count && r->blocks_per_page > 1 && !error; i++)
+		error = runtime.ops->post_read(runtime.transport, lane, home, SEGMENT_VERSIONS(r->id),
+					       region_versions_offset(r, first + i) +
+						   r->blocks_per_page * sizeof(uint64_t),
+					       interval_after(lane, r, count, i), sizeof(uint64_t));
+	return error;
+}
+
+/* True if the home may have been storing to the page while its data were read: then they may be of no
+ * version. */
+static bool is_uncertain(const struct lane *lane, const struct dsm_region *r, size_t count, size_t i)
+{
+	if (r->blocks_per_page == 1)
+		return false;
+	uint64_t before = versions_of(lane, r, i)[r->blocks_per_page];
+	return before % 2 || before != *interval_after(lane, r, count, i);
+}
+
+/* Remembers what is held now, and counts. Blocks that were read uncertainly count as one version behind: they
+ * are read again when the page has been un-mapped, which the home's log sees to. Returns how many blocks were
+ * read. */
+static unsigned remember(struct lane *lane, struct dsm_region *r, size_t page, const uint64_t *versions,
+			 bool uncertain)
 {
 	uint64_t *held = r->table.held + page * r->blocks_per_page;
 	unsigned read = 0;
 	bool zero = true;
 
 	for (unsigned b = 0; b < r->blocks_per_page; b++) {
-		read += versions[b] && held[b] != versions[b] + 1;
+		bool stale = is_stale(held[b], versions[b]);
+		read += stale;
 		zero &= !versions[b] && !held[b];
-		held[b] = versions[b] + 1;
+		held[b] = stale && uncertain ? versions[b] : versions[b] + 1;
 	}
 	r->table.pages[page].flags &= (uint8_t)~PAGE_STALE;
 	if (read)
@@ -132,13 +153,14 @@ static int finish(struct lane *lane, int posted)
 
 int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
 {
-	const uint64_t *versions = (const uint64_t *)(void *)lane->scratch;
 	size_t first_block = first * r->blocks_per_page, blocks = count * r->blocks_per_page;
 	int home = home_of(&r->home, first);
 	int error;
 
+	/* hugetlb: an empty pool must be an error here, not a SIGBUS at the alias. shmem has no pool, and
+	 * storing to the alias allocates; only a page to which nothing is stored needs it done, below. */
 	if (r->hugetlb) {
-		error = allocate_missing(r, first, count);
+		error = populate_pages(r, first, count);
 		if (error)
 			return error;
 	}
@@ -147,15 +169,18 @@ int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t co
 	if (!error && one_chain)
 		error = post_blocks(lane, r, home, first_block, blocks);
 	error = finish(lane, error);
-	if (!error && !one_chain)
-		error = finish(lane, post_stale_blocks(lane, r, home, first_block, blocks));
+	if (!error && !one_chain) {
+		error = post_stale_blocks(lane, r, home, first, count);
+		error = finish(lane, error ? error : post_intervals(lane, r, home, first, count));
+	}
 	if (error)
 		return error;
 
 	size_t read = 0;
 	for (size_t i = 0; i < count; i++)
-		read += remember(lane, r, first + i, versions + i * r->blocks_per_page);
+		read +=
+		    remember(lane, r, first + i, versions_of(lane, r, i), is_uncertain(lane, r, count, i));
 	stats_add(&lane->stats.blocks_fetched, read);
 	stats_add(&lane->stats.bytes_fetched, (one_chain ? blocks : read) << r->block_shift);
-	return r->hugetlb ? 0 : allocate_missing(r, first, count);
+	return r->hugetlb ? 0 : populate_pages(r, first, count);
 }

@@ -12,7 +12,8 @@
 
 static struct lane *lanes;
 static unsigned char *scratch;
-static unsigned count;
+static unsigned count;	     /* of both kinds; those for faults come first */
+static unsigned fault_count; /* for faults */
 static atomic_uint next_thread;
 
 /*
@@ -21,8 +22,9 @@ static atomic_uint next_thread;
  */
 static __thread unsigned mine;
 
-int lanes_create(unsigned wanted)
+int lanes_create(unsigned fault_lanes)
 {
+	unsigned wanted = fault_lanes + (fault_lanes + 3) / 4;
 	size_t scratch_bytes = wanted * LANE_SCRATCH_BYTES;
 	void *memory = mmap(NULL, scratch_bytes, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -37,6 +39,7 @@ int lanes_create(unsigned wanted)
 	memset(lanes, 0, wanted * sizeof *lanes);
 	scratch = memory;
 	count = wanted;
+	fault_count = fault_lanes;
 	for (unsigned i = 0; i < wanted; i++) {
 		lanes[i].index = i;
 		lanes[i].scratch = scratch + i * LANE_SCRATCH_BYTES;
@@ -51,7 +54,7 @@ void lanes_destroy(void)
 	free(lanes);
 	lanes = NULL;
 	scratch = NULL;
-	count = 0;
+	count = fault_count = 0;
 }
 
 unsigned lanes_count(void)
@@ -69,13 +72,16 @@ void *lanes_scratch(void)
 	return scratch;
 }
 
-struct lane *lane_acquire(void)
+/* This thread's number, from 0. */
+static unsigned thread_number(void)
 {
 	if (!mine)
 		mine = atomic_fetch_add_explicit(&next_thread, 1, memory_order_relaxed) + 1;
+	return mine - 1;
+}
 
-	struct lane *lane = &lanes[(mine - 1) % count];
-
+static struct lane *take(struct lane *lane)
+{
 	/*
 	 * Acquire: what the thread before us left in the lane (scratch, counters, the transport's queues) is
 	 * seen here; pairs with lane_release(). Sequentially consistent, because lanes_quiesce() must see the
@@ -89,6 +95,16 @@ struct lane *lane_acquire(void)
 		backoff(&turns);
 	}
 	return lane;
+}
+
+struct lane *lane_acquire(void)
+{
+	return take(&lanes[thread_number() % fault_count]);
+}
+
+struct lane *lane_acquire_sync(void)
+{
+	return take(&lanes[fault_count + thread_number() % (count - fault_count)]);
 }
 
 void lane_release(struct lane *lane)

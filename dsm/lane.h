@@ -4,6 +4,10 @@
  * There is a fixed number of lanes (MINORCA_LANES), made at start: the fault path allocates nothing. A thread
  * takes the same lane each time; with more threads than lanes some share one, and lane_acquire() makes them
  * take turns.
+ *
+ * Synchronisation (locks, atomics, the look at the change logs) has lanes of its own, a quarter as many.
+ * Whoever holds one takes no page lock meanwhile, so that a signal handler that faults on this thread, on its
+ * other lane, does not wait for itself: signals need not be blocked, which would cost two system calls.
  */
 #ifndef MINORCA_DSM_LANE_H
 #define MINORCA_DSM_LANE_H
@@ -26,12 +30,13 @@ struct lane {
 	struct dsm_stats stats; /* counted here, summed by dsm_stats() */
 };
 
-/** Makes @count lanes. @return 0 or -ENOMEM. */
+/** Makes @count lanes for faults, and a quarter as many for synchronisation. @return 0 or -ENOMEM. */
 int lanes_create(unsigned count);
 
 /** Frees them. No thread may hold one. */
 void lanes_destroy(void);
 
+/** How many there are of both kinds. */
 unsigned lanes_count(void);
 
 /** Lane number @index < lanes_count(). */
@@ -46,6 +51,12 @@ void *lanes_scratch(void);
  * Async-signal-safe.
  */
 struct lane *lane_acquire(void);
+
+/**
+ * The same for synchronisation: signals may stay as they are. The caller takes no page lock and touches no
+ * region until it lets go.
+ */
+struct lane *lane_acquire_sync(void);
 
 void lane_release(struct lane *lane);
 

@@ -41,3 +41,15 @@ void page_lock(struct page *page)
 	for (unsigned turns = 0; !page_try_lock(page);)
 		backoff(&turns);
 }
+
+void pages_lock(struct page_table *table, size_t first, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		page_lock(&table->pages[first + i]);
+}
+
+void pages_unlock(struct page_table *table, size_t first, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		page_unlock(&table->pages[first + i]);
+}

@@ -25,13 +25,30 @@ enum page_state {
 
 #define PAGE_IN_FILE 1 /* the memory file holds the page */
 #define PAGE_STALE 2   /* known to be out of date: read its data without looking at its versions first */
+#define PAGE_TWIN_IS_CURRENT 4 /* the twin equals the page: a first store need not copy */
+#define PAGE_TWIN_KEPT 8       /* the page has its twin also between intervals */
+#define PAGE_HOT 16	       /* stays writable when it is published */
+
+/*
+ * `habit` of a page of another home: how many times in a row it was published when there was a chance, from
+ * which it becomes hot ...
+ */
+#define HABIT_HOT 3
+#define HABIT_COOLED (-6) /* ... where a page begins that was hot in vain */
+/* ... and of a page of many blocks at home: publications in a row that changed most blocks, negative, down to
+ * ... */
+#define HABIT_DENSE (-3)
+/* ... where it goes without a twin for some intervals, counted down; then it is tried once more. */
+#define HABIT_NO_TWIN 3
+#define PAGE_AT_HOME 32 /* of a sparse region: the home's memory file holds the page */
 
 struct page {
+	/* All but the lock are under the lock. */
 	atomic_uchar lock;
-	uint8_t state; /* enum page_state; under the lock */
-	uint8_t flags; /* under the lock */
-	uint8_t unused;
-	uint32_t twin; /* slot plus one, 0: none; under the lock */
+	uint8_t state; /* enum page_state */
+	uint8_t flags;
+	int8_t habit;
+	uint32_t twin; /* slot plus one, 0: none */
 };
 
 struct page_table {
@@ -61,6 +78,10 @@ static inline bool page_try_lock(struct page *page)
 
 /** Takes a page's lock; waits for its holder, first spinning, then sleeping. Async-signal-safe. */
 void page_lock(struct page *page);
+
+/** Pages [@first, @first + @count), in the order that everybody takes them in. */
+void pages_lock(struct page_table *table, size_t first, size_t count);
+void pages_unlock(struct page_table *table, size_t first, size_t count);
 
 static inline void page_unlock(struct page *page)
 {

@@ -1,5 +1,5 @@
 /*
- * dsm_prefetch() and dsm_invalidate(): the application's hints.
+ * dsm_prefetch(): the application's hint.
  */
 #include <errno.h>
 #include <signal.h>
@@ -9,34 +9,13 @@
 #include "dsm/fault.h"
 #include "dsm/fetch.h"
 #include "dsm/lane.h"
+#include "dsm/populate.h"
 #include "dsm/region.h"
-#include "dsm/release.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
 
 /* Pages whose locks are held at once. */
 #define RUN_PAGES_MAX ((size_t)512)
-
-struct range {
-	struct dsm_region *region;
-	size_t first, end;
-};
-
-/* The caller holds a lane: until it lets go, the region is not freed. */
-static int find_range(const void *address, size_t bytes, struct range *out)
-{
-	struct dsm_region *r = runtime_find_region(address);
-
-	if (!r)
-		return -EFAULT;
-	size_t offset = (size_t)((const unsigned char *)address - r->app);
-	if (bytes > r->bytes - offset)
-		return -EFAULT;
-	out->region = r;
-	out->first = offset >> r->page_shift;
-	out->end = (offset + bytes + region_page_bytes(r) - 1) >> r->page_shift;
-	return 0;
-}
 
 /* How many pages from @first on are in the state that page @first is in. */
 static size_t same_state(const struct dsm_region *r, size_t first, size_t end)
@@ -70,6 +49,8 @@ static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_
 		page_set_add(&r->cached, first + i); /* before its versions are read: see map_page() */
 	if (state == PAGE_UNMAPPED && home_of(&r->home, first) != runtime.node)
 		error = fetch_pages(lane, r, first, count);
+	else if (state == PAGE_UNMAPPED && r->sparse)
+		error = populate_pages(r, first, count);
 	if (!error && writable)
 		error = begin_writes(lane, r, first, count);
 	if (!error)
@@ -103,59 +84,36 @@ static int prefetch_run(struct lane *lane, struct dsm_region *r, size_t first, s
 	return error;
 }
 
-static int prefetch_range(struct lane *lane, const struct range *range, bool for_write)
+static int prefetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count, bool for_write)
 {
-	struct dsm_region *r = range->region;
 	size_t at_once = fetch_pages_max(r) < RUN_PAGES_MAX ? fetch_pages_max(r) : RUN_PAGES_MAX;
 	int error = 0;
 
-	for (size_t page = range->first, end; page < range->end && !error; page = end) {
+	for (size_t page = first, end; page < first + count && !error; page = end) {
 		end = home_run_end(&r->home, page);
-		end = end < range->end ? end : range->end;
+		end = end < first + count ? end : first + count;
 		end = end - page < at_once ? end : page + at_once;
 		error = prefetch_run(lane, r, page, end, for_write);
 	}
 	return error;
 }
 
-static int invalidate_range(struct lane *lane, const struct range *range, bool unused)
+int dsm_prefetch(const void *address, size_t bytes, bool for_write)
 {
-	(void)unused;
-	return release_unmap(lane, range->region, range->first, range->end - range->first);
-}
-
-/* Runs @operation on the pages of [@address, @address + @bytes), with this thread's lane and all signals
- * blocked. */
-static int on_range(const void *address, size_t bytes, bool for_write,
-		    int (*operation)(struct lane *, const struct range *, bool))
-{
-	struct range range;
+	struct dsm_region *r;
+	size_t first, count;
 	sigset_t saved;
+	int saved_errno = errno;
 
 	if (!runtime.started)
 		return -EFAULT;
 	runtime_block_signals(&saved);
-	struct lane *lane = lane_acquire();
-	int error = find_range(address, bytes, &range);
-	if (!error && bytes)
-		error = operation(lane, &range, for_write);
+	struct lane *lane = lane_acquire(); /* until it is let go, the region is not freed */
+	int error = region_find_range(address, bytes, &r, &first, &count);
+	if (!error)
+		error = prefetch_pages(lane, r, first, count, for_write);
 	lane_release(lane);
 	runtime_unblock_signals(&saved);
-	return error;
-}
-
-int dsm_prefetch(const void *address, size_t bytes, bool for_write)
-{
-	int saved_errno = errno, error = on_range(address, bytes, for_write, prefetch_range);
-
-	errno = saved_errno;
-	return error;
-}
-
-int dsm_invalidate(const void *address, size_t bytes)
-{
-	int saved_errno = errno, error = on_range(address, bytes, false, invalidate_range);
-
 	errno = saved_errno;
 	return error;
 }

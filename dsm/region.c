@@ -18,8 +18,10 @@
 #include "dsm/bootstrap.h"
 #include "dsm/capacity.h"
 #include "dsm/delivery.h"
+#include "dsm/destroyed.h"
 #include "dsm/fault.h"
 #include "dsm/lane.h"
+#include "dsm/lock_table.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/topology.h"
@@ -36,6 +38,7 @@ struct proposal {
 	uint64_t bytes, page_bytes, chunk_bytes, address;
 	int32_t home, home_node, delivery;
 	uint32_t id;
+	uint64_t sparse; /* a word: nothing between the fields that memcmp() would see */
 	struct address_space space;
 };
 
@@ -86,6 +89,7 @@ static int propose(struct draft *draft, size_t bytes, const struct dsm_region_op
 	p->home = (int32_t)o->home;
 	p->address = (uint64_t)(uintptr_t)o->address;
 	p->delivery = (int32_t)(o->delivery ? o->delivery : runtime.settings.delivery);
+	p->sparse = o->sparse;
 	if (p->address % page_bytes)
 		return refuse(draft, -EINVAL, "address %p is not a multiple of the page size", o->address);
 	if (p->delivery > DSM_DELIVERY_THREAD_BLOCK || p->delivery < 0)
@@ -132,10 +136,11 @@ static int compare_proposals(struct draft *draft, const struct proposal *all)
 		if (memcmp(&all[i], mine, offsetof(struct proposal, space)))
 			return refuse(draft, -EINVAL,
 				      "differs between nodes: here %" PRIu64 " bytes of %" PRIu64
-				      "-byte pages, home policy %d; on node %d %" PRIu64 " bytes of %" PRIu64
-				      "-byte pages, home policy %d",
-				      mine->bytes, mine->page_bytes, mine->home, i, all[i].bytes,
-				      all[i].page_bytes, all[i].home);
+				      "-byte pages, home policy %d, %ssparse; on node %d %" PRIu64
+				      " bytes of %" PRIu64 "-byte pages, home policy %d, %ssparse",
+				      mine->bytes, mine->page_bytes, mine->home, mine->sparse ? "" : "not ",
+				      i, all[i].bytes, all[i].page_bytes, all[i].home,
+				      all[i].sparse ? "" : "not ");
 	return 0;
 }
 
@@ -162,6 +167,8 @@ static int map_at(struct draft *draft, uint64_t address)
 {
 	struct dsm_region *r = draft->region;
 	void *app;
+
+	destroyed_forget((void *)(uintptr_t)address, r->bytes);
 	int error = memory_map(r->fd, r->bytes, (void *)(uintptr_t)address, &app);
 
 	if (!error)
@@ -224,7 +231,7 @@ static int make_memory(struct draft *draft)
 	size_t pages = r->bytes >> r->page_shift;
 	void *memory;
 	char why[384];
-	int error = capacity_check(&r->home, r->page_shift, why, sizeof why);
+	int error = r->sparse ? 0 : capacity_check(&r->home, r->page_shift, why, sizeof why);
 
 	if (error)
 		return refuse(draft, error, "%s", why);
@@ -233,7 +240,7 @@ static int make_memory(struct draft *draft)
 		return refuse(draft, r->fd == -EMFILE ? -EMFILE : -ENODEV,
 			      "cannot make a memory file of pages of %s: %s; see `minorca info`",
 			      memory_page_size_name(region_page_bytes(r)), strerror(-r->fd));
-	r->versions_bytes = round_up(pages * r->blocks_per_page * sizeof(uint64_t), 4096);
+	r->versions_bytes = round_up(region_versions_offset(r, pages), 4096);
 	r->versions_fd = memory_file_create("minorca-versions", r->versions_bytes, 4096);
 	if (r->versions_fd < 0)
 		return refuse(draft, r->versions_fd, "cannot make the version table: %s",
@@ -308,13 +315,14 @@ static int allocate_pages(struct dsm_region *r, size_t first, size_t count)
 	return error;
 }
 
-/* Allocates and maps the pages that this node is home of, so that a first load from them does not fault. */
+/* Allocates and maps the pages that this node is home of, so that a first load from them does not fault. Not
+ * of a sparse region: there each is allocated and mapped when it is touched. */
 static int map_home_pages(struct draft *draft)
 {
 	struct dsm_region *r = draft->region;
 	int error = 0;
 
-	for (size_t page = 0, end; page < r->home.pages && !error; page = end) {
+	for (size_t page = r->sparse ? r->home.pages : 0, end; page < r->home.pages && !error; page = end) {
 		end = home_run_end(&r->home, page);
 		if (home_of(&r->home, page) != runtime.node)
 			continue;
@@ -342,14 +350,13 @@ static int map_home_pages(struct draft *draft)
 static int expose(struct draft *draft, struct keys *keys)
 {
 	struct dsm_region *r = draft->region;
-	struct segment_memory data = {r->fd, r->alias, r->bytes, region_page_bytes(r), false};
-	struct segment_memory versions = {r->versions_fd, r->versions, r->versions_bytes, 4096, true};
+	struct segment_memory data = {r->fd, r->alias, r->bytes, region_page_bytes(r), true, false};
+	struct segment_memory versions = {r->versions_fd, r->versions, r->versions_bytes, 4096, true, true};
 	int error = runtime.ops->expose(runtime.transport, SEGMENT_DATA(r->id), &data, &keys->data);
 
 	if (!error)
 		error = runtime.ops->expose(runtime.transport, SEGMENT_VERSIONS(r->id), &versions,
 					    &keys->versions);
-	draft->message[0] = 0; /* the transport has said it */
 	return error;
 }
 
@@ -382,6 +389,7 @@ static void release(struct dsm_region *r)
 		munmap(r->alias, r->bytes);
 	if (r->versions)
 		munmap(r->versions, r->versions_bytes);
+	home_writes_destroy(r);
 	page_set_destroy(&r->cached);
 	page_set_destroy(&r->dirty);
 	twins_destroy(&r->twins);
@@ -405,14 +413,14 @@ void regions_release_all(void)
 }
 
 /* The lowest free number; the same on every node, since all make and free regions in the same order. */
-static int find_free_id(struct draft *draft)
+static int find_free_id(struct draft *draft, unsigned first, unsigned end)
 {
-	for (unsigned id = 0; id < REGIONS_MAX; id++)
+	for (unsigned id = first; id < end; id++)
 		if (!atomic_load(&runtime.regions[id])) {
 			draft->proposal.id = id;
 			return 0;
 		}
-	return refuse(draft, -EMFILE, "there are %d regions already", REGIONS_MAX);
+	return refuse(draft, -EMFILE, "there are %u regions already", end - first);
 }
 
 static struct home_map make_home_map(const struct proposal *p)
@@ -442,12 +450,18 @@ static void fill_region(struct draft *draft, const char *name)
 	r->page_shift = (unsigned)__builtin_ctzll(p->page_bytes);
 	r->block_shift = (unsigned)__builtin_ctzll(block_bytes);
 	r->blocks_per_page = (unsigned)(p->page_bytes / block_bytes);
+	r->words_per_page = r->blocks_per_page > 1 ? r->blocks_per_page + 1 : 1;
 	r->id = p->id;
 	r->delivery = (enum dsm_delivery)p->delivery;
 	r->inline_delivery = r->delivery == DSM_DELIVERY_INLINE;
 	r->hugetlb = p->page_bytes > 4096;
+	r->sparse = p->sparse;
 	r->detects_stores = runtime.kernel[KERNEL_UFFD_CONTINUE_WP].available;
 	r->home = make_home_map(p);
+	/* Where a write is done when post returns: elsewhere a twin cannot be the source, it is not
+	 * registered. */
+	r->keeps_hot_pages = runtime.ops->round_trip_is_free && r->detects_stores && r->blocks_per_page == 1;
+	r->twins_kept_most = (runtime.settings.kept_twins_mib << 20) >> r->page_shift;
 	snprintf(r->name, sizeof r->name, "%s", name);
 }
 
@@ -474,18 +488,19 @@ static int build(struct draft *draft, const struct proposal *all)
 		error = agree_on_address(draft, all);
 	if (error)
 		return error;
+	home_writes_create(draft->region);
 	error = register_app_mapping(draft);
 	if (!error)
 		error = map_home_pages(draft);
 	error = bootstrap_agree(draft->what, error, draft->message);
 	if (error)
 		return error;
-	error = bootstrap_agree(draft->what, expose(draft, &keys), draft->message);
+	error = bootstrap_agree(draft->what, expose(draft, &keys), NULL); /* the transport has said it */
 	return error ? error : attach_peers(draft, &keys);
 }
 
-int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_options *options,
-		      dsm_region **region)
+int region_create(const char *name, size_t bytes, const struct dsm_region_options *options, unsigned first_id,
+		  unsigned end_id, struct dsm_region **region)
 {
 	static const struct dsm_region_options defaults;
 	struct draft draft = {0};
@@ -508,7 +523,7 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 		error = refuse(&draft, -EINVAL, "a region needs a name, of up to %d bytes",
 			       REGION_NAME_BYTES - 1);
 	if (!error)
-		error = find_free_id(&draft);
+		error = find_free_id(&draft, first_id, end_id);
 	error = agree_on_proposal(&draft, error, all);
 	if (!error && (!all || !draft.region))
 		error = -ENOMEM; /* cannot be: all have agreed that they have both */
@@ -532,6 +547,12 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 	return error;
 }
 
+int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_options *options,
+		      dsm_region **region)
+{
+	return region_create(name, bytes, options, 0, REGIONS_OF_APPLICATION, region);
+}
+
 int dsm_region_destroy(dsm_region *r)
 {
 	char what[96];
@@ -545,13 +566,50 @@ int dsm_region_destroy(dsm_region *r)
 	if (!known)
 		return -EINVAL;
 	snprintf(what, sizeof what, "dsm_region_destroy(%s)", r->name);
+	size_t locks = lock_table_count(r->app, r->bytes);
+	if (locks)
+		report("%s: threads of this node hold or wait for %zu locks in it; unlock them before", what,
+		       locks);
 	/* Nobody's pages may go while a peer still reads them. */
-	int error = bootstrap_agree(what, 0, NULL);
+	int error = bootstrap_agree(what, locks ? -EBUSY : 0, NULL);
+	if (error == -EBUSY) {
+		errno = saved_errno;
+		return error;
+	}
 	atomic_store(&runtime.regions[r->id], NULL);
 	lanes_quiesce();
+	destroyed_remember(r->app, r->bytes, r->name);
+	r->app = NULL;
 	release(r);
 	errno = saved_errno;
 	return error;
+}
+
+void region_note_dirty(struct dsm_region *r, size_t page)
+{
+	uint64_t bit = (uint64_t)1 << r->id;
+
+	page_set_add(&r->dirty, page);
+	/* After the page is in the set. A pass clears the bit before it takes the set: if we see the bit, the
+	 * pass that clears it finds the page. */
+	if (!(atomic_load(&runtime.dirty_regions) & bit))
+		atomic_fetch_or(&runtime.dirty_regions, bit);
+}
+
+int region_find_range(const void *address, size_t bytes, struct dsm_region **region, size_t *first,
+		      size_t *count)
+{
+	struct dsm_region *r = runtime_find_region(address);
+
+	if (!r)
+		return -EFAULT;
+	size_t offset = (size_t)((const unsigned char *)address - r->app);
+	if (bytes > r->bytes - offset)
+		return -EFAULT;
+	*region = r;
+	*first = offset >> r->page_shift;
+	*count = bytes ? ((offset + bytes + region_page_bytes(r) - 1) >> r->page_shift) - *first : 0;
+	return 0;
 }
 
 void *dsm_region_base(const dsm_region *r)

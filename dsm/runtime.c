@@ -17,10 +17,16 @@
 #include "dsm/barrier.h"
 #include "dsm/bootstrap.h"
 #include "dsm/build_id.h"
+#include "dsm/change_log.h"
+#include "dsm/collective.h"
 #include "dsm/delivery.h"
+#include "dsm/destroyed.h"
 #include "dsm/fault.h"
 #include "dsm/hash.h"
+#include "dsm/heap.h"
+#include "dsm/home_writes.h"
 #include "dsm/lane.h"
+#include "dsm/lock_queue.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/topology.h"
@@ -269,25 +275,28 @@ static int open_transport(void)
 	return error ? error : connect_peers(&own);
 }
 
-/* The words through which nodes wait for each other. */
-static int open_control(void)
+/* What nodes share besides regions. */
+static int open_node_segments(void)
 {
-	struct segment_key mine, *all = calloc((size_t)runtime.nodes, sizeof *all);
-	int error = all ? barrier_create() : -ENOMEM;
+	int error = barrier_create();
 
-	if (!error) {
-		struct segment_memory memory = {barrier_file(), barrier_memory(), barrier_bytes(), 4096,
-						true};
-		error = runtime.ops->expose(runtime.transport, SEGMENT_CONTROL, &memory, &mine);
-	}
-	error = bootstrap_agree("dsm_init()", error,
-				error ? "cannot make the control segment: out of memory" : NULL);
 	if (!error)
-		error = bootstrap_gather("dsm_init()", &mine, all, sizeof mine);
-	for (int peer = 0; peer < runtime.nodes && !error; peer++)
-		error = runtime.ops->attach(runtime.transport, SEGMENT_CONTROL, peer, &all[peer]);
-	free(all);
-	return bootstrap_agree("dsm_init()", error, NULL);
+		error = change_log_create((unsigned)runtime.nodes, runtime.settings.log_entries);
+	if (!error)
+		error = lock_queue_create();
+	if (!error)
+		error = collective_create();
+	error = bootstrap_agree("dsm_init()", error,
+				error ? "cannot make the words that nodes share: out of memory" : NULL);
+	if (!error)
+		error = barrier_connect();
+	if (!error)
+		error = change_log_connect();
+	if (!error)
+		error = lock_queue_connect();
+	if (!error)
+		error = collective_connect();
+	return error;
 }
 
 /* --- up and down --------------------------------------------------------------------------------------- */
@@ -312,10 +321,16 @@ static void tear_down(void)
 {
 	fault_uninstall();
 	regions_release_all();
+	destroyed_forget_all();
+	home_writes_close();
 	twins_release_kept();
 	delivery_close_all();
 	if (runtime.transport)
 		runtime.ops->close(runtime.transport);
+	collective_destroy();
+	lock_queue_destroy();
+	change_log_destroy();
+	heap_destroy();
 	barrier_destroy();
 	lanes_destroy();
 	if (runtime.topology)
@@ -337,7 +352,7 @@ static int start(char *parse_error, int parsed)
 	if (!error)
 		error = open_transport();
 	if (!error)
-		error = open_control();
+		error = open_node_segments();
 	if (error)
 		return error;
 	tell_what_is_lost();
@@ -362,12 +377,14 @@ int dsm_init(int *argc, char ***argv)
 			runtime.settings = settings;
 		error = start(parse_error, parsed);
 	}
+	if (!error) {
+		runtime.started = true; /* the heap's regions are made as any */
+		error = heap_create();
+	}
 	if (error) {
 		bool owns_mpi = runtime.owns_mpi;
 		tear_down();
 		bootstrap_close(owns_mpi, error != -ETIMEDOUT);
-	} else {
-		runtime.started = true;
 	}
 	errno = saved_errno;
 	return error;

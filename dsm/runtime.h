@@ -6,22 +6,29 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "dsm/settings.h"
 #include "dsm/transport.h"
 #include "kernel/probe.h"
 
+/* Those of the application, and the heap's, which come after. A bit of a word for each (dirty_regions). */
+#define REGIONS_OF_APPLICATION 62
 #define REGIONS_MAX 64
 
 /* Segment numbers. Each region has two. */
 #define SEGMENT_CONTROL 0u
-#define SEGMENT_DATA(region_id) (1u + 2u * (region_id))
-#define SEGMENT_VERSIONS(region_id) (2u + 2u * (region_id))
+#define SEGMENT_LOG 1u
+#define SEGMENT_HEAP 2u
+#define SEGMENT_LOCKS 3u
+#define SEGMENT_COLLECTIVE 4u
+#define SEGMENT_DATA(region_id) (5u + 2u * (region_id))
+#define SEGMENT_VERSIONS(region_id) (6u + 2u * (region_id))
 
 struct topology;
 struct dsm_region;
 
-/* Immutable between dsm_init() and dsm_finalize(), but for `regions`. */
+/* Immutable between dsm_init() and dsm_finalize(), but for the last two. */
 struct runtime {
 	bool started;
 	bool owns_mpi;
@@ -34,6 +41,10 @@ struct runtime {
 	struct transport *transport;
 	/* By id; NULL: free. Set when a region is complete, cleared before it is taken apart. */
 	_Atomic(struct dsm_region *) regions[REGIONS_MAX];
+	/* Bit i: region i may have dirty pages. Set by faults, taken by the thread that publishes. */
+	_Alignas(64) _Atomic uint64_t dirty_regions;
+	/* Some page has become hot, once. Set before that page is writable. */
+	atomic_bool hot_pages;
 };
 
 extern struct runtime runtime;

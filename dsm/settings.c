@@ -30,10 +30,27 @@ static const struct setting table[] = {
      "thread-spin, thread-block (handler threads; system calls may touch regions; needs privilege)"},
     {"MINORCA_PAGE_SIZE", SETTING_BYTES, "bytes", "4KiB", page_size_words, 0, 0, true, AT(page_size_bytes),
      "page size of regions that do not say: 4KiB (shmem), 2MiB or 1GiB (hugetlb)"},
+    {"MINORCA_HEAP_BYTES", SETTING_SIZE, "bytes", "1GiB", NULL, 0, (int64_t)1 << 40, true, AT(heap_bytes),
+     "size of the heap of dsm_malloc(), all nodes together: one half in parts that lie on one node each, one "
+     "interleaved; costs address space, memory only when used (verbs without on-demand paging: locked "
+     "memory, "
+     "whole, on every node); 0: no heap"},
+    {"MINORCA_HEAP_PAGE_SIZE", SETTING_BYTES, "bytes", "4KiB", page_size_words, 0, 0, true,
+     AT(heap_page_bytes),
+     "page size of that heap; hugepages are taken from the pool one by one, and a pool that is empty then "
+     "ends the process"},
     {"MINORCA_TIMEOUT", SETTING_SECONDS, "s", "10", NULL, 100000000, 86400000000000, true, AT(timeout_ns),
      "how long anything waits for another node before it names the node and fails"},
     {"MINORCA_LANES", SETTING_UNSIGNED, "", "32", NULL, 1, 1024, true, AT(lanes),
      "threads of a node that can fetch at the same time; more threads than that take turns"},
+    {"MINORCA_LOG_ENTRIES", SETTING_UNSIGNED, "", "4096", NULL, 1, 1048576, true, AT(log_entries),
+     "entries of the change log that each node keeps for each other node, 8 bytes each; one entry tells of "
+     "up to 256 "
+     "neighbouring pages. A node that falls behind by more compares versions instead"},
+    {"MINORCA_KEPT_TWINS_MIB", SETTING_UNSIGNED, "MiB", "256", NULL, 0, 1048576, false, AT(kept_twins_mib),
+     "copies of pages that each region keeps from one interval to the next, so that a page with one writer "
+     "is not "
+     "copied again at each first store"},
     {"MINORCA_HANDLERS", SETTING_UNSIGNED, "", "1", NULL, 1, 64, false, AT(handlers),
      "handler threads of this node, for regions with thread delivery"},
     {"MINORCA_HANDLER_PU", SETTING_SIGNED, "", "-1", NULL, -1, 65535, false, AT(handler_pu),
@@ -59,8 +76,7 @@ const struct setting *settings_table(size_t *count)
 	return table;
 }
 
-/* "4KiB" -> 4096; 0 if it is not a size. */
-static uint64_t parse_bytes(const char *text)
+static bool parse_size(const char *text, uint64_t *out)
 {
 	static const struct {
 		const char *suffix;
@@ -70,14 +86,37 @@ static uint64_t parse_bytes(const char *text)
 	char *end;
 
 	if (!isdigit((unsigned char)*text))
-		return 0;
+		return false;
 	uint64_t value = strtoull(text, &end, 10);
 	while (*end == ' ')
 		end++;
 	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-		if (!strcasecmp(end, units[i].suffix) && value <= UINT64_MAX >> units[i].shift)
-			return value << units[i].shift;
-	return 0;
+		if (!strcasecmp(end, units[i].suffix) && value <= UINT64_MAX >> units[i].shift) {
+			*out = value << units[i].shift;
+			return true;
+		}
+	return false;
+}
+
+/* "4KiB" -> 4096; 0 if it is not a size. */
+static uint64_t parse_bytes(const char *text)
+{
+	uint64_t bytes;
+
+	return parse_size(text, &bytes) ? bytes : 0;
+}
+
+/* As short as it can be written: "1GiB", "1536MiB", "100". */
+static void format_size(uint64_t bytes, char *text, size_t text_bytes)
+{
+	static const char *const units[] = {"", "KiB", "MiB", "GiB"};
+	unsigned unit = 0;
+
+	while (bytes && !(bytes % 1024) && unit < 3) {
+		bytes /= 1024;
+		unit++;
+	}
+	snprintf(text, text_bytes, "%" PRIu64 "%s", bytes, units[unit]);
 }
 
 static bool parse_number(const char *text, int64_t *out)
@@ -140,6 +179,13 @@ static bool store(const struct setting *s, const char *text, struct settings *ou
 			}
 		return false;
 	}
+	case SETTING_SIZE: {
+		uint64_t bytes;
+		if (!parse_size(text, &bytes) || bytes < (uint64_t)s->min || bytes > (uint64_t)s->max)
+			return false;
+		*(uint64_t *)field = bytes;
+		return true;
+	}
 	case SETTING_SECONDS:
 		if (!parse_seconds(text, &number) || number < s->min || number > s->max)
 			return false;
@@ -171,6 +217,13 @@ static void describe_expected(const struct setting *s, char *text, size_t bytes)
 		for (unsigned i = 0; s->choices[i] && used < bytes; i++)
 			used +=
 			    (size_t)snprintf(text + used, bytes - used, "%s %s", i ? "," : "", s->choices[i]);
+		break;
+	}
+	case SETTING_SIZE: {
+		char least[32], most[32];
+		format_size((uint64_t)s->min, least, sizeof least);
+		format_size((uint64_t)s->max, most, sizeof most);
+		snprintf(text, bytes, "a size from %s to %s, such as 512MiB", least, most);
 		break;
 	}
 	case SETTING_SECONDS:
@@ -274,6 +327,9 @@ void setting_format(const struct setting *setting, const struct settings *settin
 		for (unsigned i = 0; setting->choices[i]; i++)
 			if (parse_bytes(setting->choices[i]) == *(const uint64_t *)field)
 				snprintf(text, bytes, "%s", setting->choices[i]);
+		break;
+	case SETTING_SIZE:
+		format_size(*(const uint64_t *)field, text, bytes);
 		break;
 	case SETTING_SECONDS:
 		snprintf(text, bytes, "%.15g", (double)*(const uint64_t *)field / 1e9);

@@ -19,7 +19,11 @@ struct settings {
 	enum dsm_delivery delivery;
 	uint64_t page_size_bytes;
 	uint64_t timeout_ns;
+	uint64_t heap_bytes; /* 0: no heap */
+	uint64_t heap_page_bytes;
 	uint64_t lanes;
+	uint64_t log_entries;
+	uint64_t kept_twins_mib;
 	uint64_t handlers;
 	int64_t handler_pu; /* -1: hwloc chooses */
 	bool bind_memory;
@@ -32,6 +36,7 @@ struct settings {
 enum setting_type {
 	SETTING_CHOICE,	  /* one of a list of words */
 	SETTING_BYTES,	  /* a size: 4096, 4KiB, 2MiB, 1GiB; one of a list */
+	SETTING_SIZE,	  /* any size, 0 too */
 	SETTING_SECONDS,  /* 10, 0.5; held in ns */
 	SETTING_UNSIGNED, /* a number */
 	SETTING_SIGNED,

@@ -53,6 +53,8 @@ static void defaults_are_those_of_the_table(void **state)
 	assert_int_equal(s.transport, TRANSPORT_AUTO);
 	assert_int_equal(s.delivery, DSM_DELIVERY_INLINE);
 	assert_int_equal(s.page_size_bytes, 4096);
+	assert_int_equal(s.heap_bytes, 1 << 30);
+	assert_int_equal(s.heap_page_bytes, 4096);
 	assert_int_equal(s.timeout_ns, 10000000000);
 	assert_int_equal(s.handler_pu, -1);
 	assert_true(s.bind_memory);
@@ -152,6 +154,32 @@ static void sizes_that_no_region_has_are_refused(void **state)
 		snprintf(message, sizeof message, "%s: expected one of 4KiB, 2MiB, 1GiB", entry);
 		refuse(entry, message);
 	}
+}
+
+static void a_heap_has_any_size(void **state)
+{
+	const char *expected = ": expected a size from 0 to 1024GiB, such as 512MiB";
+	static const char *const refused[] = {"", "-1", "1025GiB", "much", "1.5GiB", "99999999999999999999"};
+	char entry[64], message[128], text[64];
+	size_t count;
+	const struct setting *table = settings_table(&count);
+
+	(void)state;
+	assert_int_equal(accept("MINORCA_HEAP_BYTES=0").heap_bytes, 0);
+	assert_int_equal(accept("MINORCA_HEAP_BYTES=100").heap_bytes, 100);
+	assert_int_equal(accept("MINORCA_HEAP_BYTES=1536 MiB").heap_bytes, (uint64_t)1536 << 20);
+	assert_int_equal(accept("MINORCA_HEAP_BYTES=1024G").heap_bytes, (uint64_t)1 << 40);
+	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+		snprintf(entry, sizeof entry, "MINORCA_HEAP_BYTES=%s", refused[i]);
+		snprintf(message, sizeof message, "%s%s", entry, expected);
+		refuse(entry, message);
+	}
+	struct settings s = accept("MINORCA_HEAP_BYTES=1610612736");
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(table[i].name, "MINORCA_HEAP_BYTES")) {
+			setting_format(&table[i], &s, text, sizeof text);
+			assert_string_equal(text, "1536MiB");
+		}
 }
 
 static void seconds_may_have_a_fraction(void **state)
@@ -335,6 +363,7 @@ int main(void)
 	    cmocka_unit_test(other_words_are_refused),
 	    cmocka_unit_test(sizes_have_units),
 	    cmocka_unit_test(sizes_that_no_region_has_are_refused),
+	    cmocka_unit_test(a_heap_has_any_size),
 	    cmocka_unit_test(seconds_may_have_a_fraction),
 	    cmocka_unit_test(seconds_out_of_range_or_malformed_are_refused),
 	    cmocka_unit_test(numbers_have_bounds),

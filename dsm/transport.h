@@ -33,8 +33,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Segments per node: two for each of 64 regions, and the control words. */
-#define SEGMENTS_MAX 136
+/* Segments per node: two for each of 64 regions, and words of the runtime's own. */
+#define SEGMENTS_MAX 144
 
 /* What a node tells its peers of a segment: opaque to all but the transport. Plain bytes, sent by MPI. */
 struct segment_key {
@@ -53,7 +53,8 @@ struct segment_memory {
 	void *base; /* where it is mapped here (the alias mapping) */
 	size_t bytes;
 	size_t page_bytes; /* page size of the file */
-	bool atomic;	   /* targets of atomics lie in it */
+	bool atomic;	   /* targets of atomics may lie in it */
+	bool words;	   /* it is made of words that each have a meaning: none is ever seen half written */
 };
 
 struct lane; /* dsm/lane.h */
@@ -115,6 +116,14 @@ struct transport_ops {
 				 uint64_t offset, uint64_t expected, uint64_t desired, uint64_t *old);
 	/* Waits, for at most the time-out, until all that was posted to the lane is done. */
 	int (*complete)(struct transport *, struct lane *);
+
+	/*
+	 * Sees to it that the peer's memory file holds [@offset, @offset + @bytes), so that an operation on
+	 * it does not find the pool of hugepages empty, which would be a SIGBUS. A system call. NULL: there
+	 * is no need, for what is exposed is there. Async-signal-safe.
+	 * @return 0; -ENOSPC: the pool is empty; -EINVAL; -ENOMEM.
+	 */
+	int (*populate)(struct transport *, int peer, unsigned segment, uint64_t offset, size_t bytes);
 
 	/* Gives everything back. Never fails. */
 	void (*close)(struct transport *);

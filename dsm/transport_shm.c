@@ -27,7 +27,7 @@ struct view {
 	unsigned char *base;
 	size_t bytes;
 	bool mapped_by_us;
-	bool atomic; /* of words that are targets of atomics: read word by word */
+	bool words; /* nothing but words: copied word by word */
 };
 
 struct transport {
@@ -38,7 +38,7 @@ struct transport {
 struct shm_key {
 	int32_t pid, fd;
 	uint64_t bytes;
-	uint64_t atomic;
+	uint64_t words;
 };
 
 _Static_assert(sizeof(struct shm_key) <= sizeof(struct segment_key), "a key fits");
@@ -88,11 +88,11 @@ static int shm_connect(struct transport *t, int peer, const struct transport_add
 static int shm_expose(struct transport *t, unsigned id, const struct segment_memory *memory,
 		      struct segment_key *out)
 {
-	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes, memory->atomic};
+	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes, memory->words};
 
 	memset(out, 0, sizeof *out);
 	memcpy(out, &key, sizeof key);
-	*view_of(t, t->config.node, id) = (struct view){memory->base, memory->bytes, false, memory->atomic};
+	*view_of(t, t->config.node, id) = (struct view){memory->base, memory->bytes, false, memory->words};
 	return 0;
 }
 
@@ -137,7 +137,7 @@ static int shm_attach(struct transport *t, unsigned id, int peer, const struct s
 		return error;
 	view->bytes = key.bytes;
 	view->mapped_by_us = true;
-	view->atomic = key.atomic;
+	view->words = key.words;
 	return 0;
 }
 
@@ -159,11 +159,18 @@ static unsigned char *target(struct transport *t, int peer, unsigned segment, ui
 	return offset <= view->bytes && bytes <= view->bytes - offset ? view->base + offset : NULL;
 }
 
-/* A word that others add to is read whole: memcpy() promises that of bytes only. */
+/* Words that others may store to or add to meanwhile: in segments of words, and one by itself anywhere. */
+static bool are_words(const struct view *view, uint64_t offset, const void *local, size_t bytes)
+{
+	return (view->words || bytes == sizeof(uint64_t)) && !(offset % sizeof(uint64_t)) &&
+	       !(bytes % sizeof(uint64_t)) && !((uintptr_t)local % sizeof(uint64_t));
+}
+
+/* A word is read whole: memcpy() promises that of bytes only. */
 static void copy_words(uint64_t *to, const uint64_t *from, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_ACQUIRE);
 }
 
 static int shm_read(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
@@ -174,8 +181,7 @@ static int shm_read(struct transport *t, struct lane *lane, int peer, unsigned s
 	(void)lane;
 	if (!from)
 		return -EINVAL;
-	if (view_of(t, peer, segment)->atomic && !(offset % sizeof(uint64_t)) &&
-	    !(bytes % sizeof(uint64_t)) && !((uintptr_t)local % sizeof(uint64_t)))
+	if (are_words(view_of(t, peer, segment), offset, local, bytes))
 		copy_words(local, (const uint64_t *)(const void *)from, bytes / sizeof(uint64_t));
 	else
 		memcpy(local, from, bytes);
@@ -193,9 +199,10 @@ static int shm_write(struct transport *t, struct lane *lane, int peer, unsigned 
 		return -EINVAL;
 	atomic_thread_fence(
 	    memory_order_release); /* pairs with the acquire in shm_read(), or of who polls the word */
-	if (bytes == sizeof(uint64_t) && !(offset % sizeof(uint64_t)) &&
-	    !((uintptr_t)local % sizeof(uint64_t)))
-		__atomic_store_n((uint64_t *)(void *)to, *(const uint64_t *)local, __ATOMIC_RELAXED);
+	if (are_words(view_of(t, peer, segment), offset, local, bytes))
+		for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
+			__atomic_store_n((uint64_t *)(void *)to + i, ((const uint64_t *)local)[i],
+					 __ATOMIC_RELEASE);
 	else
 		memcpy(to, local, bytes);
 	return 0;
@@ -233,6 +240,23 @@ static int shm_complete(struct transport *t, struct lane *lane)
 	return 0;
 }
 
+/* Through the mapping, so that the peer's file need not stay open here: a descriptor for each peer and region
+ * would be many. */
+static int shm_populate(struct transport *t, int peer, unsigned segment, uint64_t offset, size_t bytes)
+{
+	unsigned char *memory = target(t, peer, segment, offset, bytes);
+	int saved_errno = errno, error;
+
+	if (!memory)
+		return -EINVAL;
+	do
+		error = madvise(memory, bytes, MADV_POPULATE_WRITE) ? -errno : 0;
+	while (error == -EINTR);
+	errno = saved_errno;
+	/* madvise(2): EFAULT is what would have been a SIGBUS. */
+	return error == -EFAULT ? -ENOSPC : error;
+}
+
 static void shm_close(struct transport *t)
 {
 	for (unsigned id = 0; id < SEGMENTS_MAX; id++)
@@ -256,5 +280,6 @@ const struct transport_ops transport_shm = {
     .post_fetch_add = shm_fetch_add,
     .post_compare_swap = shm_compare_swap,
     .complete = shm_complete,
+    .populate = shm_populate,
     .close = shm_close,
 };

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dsm/transport.h"
@@ -35,7 +36,7 @@ static int set_up(void **state)
 		assert_int_equal(memory_map(files[i], BYTES, NULL, &base), 0);
 		memory[i] = base;
 		assert_int_equal(transport_shm.open(&config, &nodes[i], &address), 0);
-		struct segment_memory segment = {files[i], base, BYTES, 4096, true};
+		struct segment_memory segment = {files[i], base, BYTES, 4096, true, true};
 		assert_int_equal(transport_shm.expose(nodes[i], SEGMENT, &segment, &keys[i]), 0);
 	}
 	for (int i = 0; i < 2; i++)
@@ -132,6 +133,32 @@ static void a_wrong_key_is_refused(void **state)
 	}
 }
 
+static size_t bytes_in_file(int fd)
+{
+	struct stat status;
+
+	assert_int_equal(fstat(fd, &status), 0);
+	return (size_t)status.st_blocks * 512;
+}
+
+/* Runs first: memory is fresh. */
+static void populating_allocates_and_keeps_what_is_there(void **state)
+{
+	unsigned char got[2] = {1, 1};
+
+	(void)state;
+	assert_int_equal(bytes_in_file(files[1]), 0);
+	assert_int_equal(transport_shm.populate(nodes[0], 1, SEGMENT, 8192, 4096), 0);
+	assert_int_equal(bytes_in_file(files[1]), 4096);
+	memory[1][8192] = 7;
+	assert_int_equal(transport_shm.populate(nodes[0], 1, SEGMENT, 8192, 8192), 0);
+	assert_int_equal(bytes_in_file(files[1]), 8192);
+	assert_int_equal(transport_shm.post_read(nodes[0], NULL, 1, SEGMENT, 8192, got, 2), 0);
+	assert_int_equal(got[0], 7);
+	assert_int_equal(got[1], 0);
+	assert_int_equal(transport_shm.populate(nodes[0], 1, SEGMENT, BYTES, 4096), -EINVAL);
+}
+
 #define ROUNDS 200000
 #define DATA_BYTES 256
 
@@ -180,6 +207,7 @@ static void data_is_never_older_than_its_version(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(populating_allocates_and_keeps_what_is_there),
 	    cmocka_unit_test(bytes_arrive_and_neighbours_stay),
 	    cmocka_unit_test(what_lies_outside_is_refused),
 	    cmocka_unit_test(atomics_return_what_was_there),

@@ -486,5 +486,6 @@ const struct transport_ops transport_verbs = {
     .post_fetch_add = post_fetch_add,
     .post_compare_swap = post_compare_swap,
     .complete = complete,
+    .populate = NULL, /* pinned whole, or faulted in by the device */
     .close = close_transport,
 };

@@ -7,10 +7,10 @@
  * lets the access go on. A region is at the same address on every node, so pointers into it mean the same
  * everywhere.
  *
- * The memory model is release consistency with many writers: what a node stored before a barrier is seen by
- * every node after it, and two nodes may store to different bytes of one page between two barriers. A
- * program whose nodes do not store to one byte (or load what another stores) between two barriers behaves
- * as on plain memory.
+ * The memory model is release consistency with many writers: a program without data races, whose accesses are
+ * ordered by locks, barriers, events and atomics as a pthreads program's are, behaves as on plain memory (it
+ * is sequentially consistent), on any number of nodes and threads. Two nodes may store to different bytes of
+ * one page at once. minorca-memory-model(7) says what is promised and what is not.
  *
  *     dsm_init(&argc, &argv);
  *     dsm_region *r;
@@ -115,6 +115,8 @@ struct dsm_region_options {
 	    chunk_bytes; /* DSM_HOME_CYCLIC: a multiple of the page size; 0: the larger of a page and 2 MiB */
 	int home_node;	 /* DSM_HOME_NODE */
 	enum dsm_delivery delivery;
+	bool sparse;   /* a page costs memory, also at home, when it is first touched; a hugepage pool that is
+			  empty then ends the process */
 	void *address; /* where, on every node; NULL: the nodes agree on an address */
 };
 
@@ -136,7 +138,7 @@ struct dsm_region_options {
  *   -EADDRINUSE something is mapped at options->address on a node, or no common free address was found
  *   -ENOMEM     address space, vm.max_map_count, locked memory (verbs), or too large for this machine
  *   -EPERM      thread delivery without the privilege it needs
- *   -EMFILE     too many regions (64) or descriptors
+ *   -EMFILE     too many regions (62) or descriptors
  *   -ETIMEDOUT  a node did not arrive
  */
 int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_options *options,
@@ -144,9 +146,11 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
 
 /**
  * Frees a region and its memory on every node. Collective. No thread may touch it any more; what was stored
- * since the last barrier is gone.
+ * since the last barrier is gone. An access afterwards ends the process by SIGBUS, with a message that names
+ * the region, as long as nothing else is mapped there and not many regions were destroyed since.
  *
- * @return 0; -EINVAL: not a region; -ETIMEDOUT: a node did not arrive (this node's part is freed all the
+ * @return 0; -EINVAL: not a region; -EBUSY: a thread of some node has or waits for a lock in it (nothing was
+ * done); -ETIMEDOUT: a node did not arrive (this node's part is freed all the
  * same).
  */
 int dsm_region_destroy(dsm_region *region);
@@ -165,6 +169,135 @@ int dsm_home(const void *address);
 
 /* --- synchronisation ----------------------------------------------------------------------------------- */
 
+/*
+ * Every call of this part that is not called otherwise orders plain memory like its pthreads or C11
+ * counterpart: what precedes a *release* (unlock, signal, advance, barrier, an atomic with DSM_RELEASE) in
+ * one thread is seen by what follows the *acquire* (lock, wait, await, barrier, an atomic with DSM_ACQUIRE)
+ * that it is ordered before, in any thread of any node. Releases and acquires work on the node: a release
+ * publishes the stores of all threads of the node so far, an acquire takes pages out of the sight of all of
+ * them. A store that another thread is in the middle of is not lost: it is published by this release or by
+ * that thread's own next one. Nodes do all of it by one-sided operations: no CPU of another node takes part.
+ *
+ * The objects (dsm_mutex, dsm_rwlock, dsm_cond, dsm_event) and the words of atomics lie in regions or in
+ * memory of dsm_malloc(), as many as one likes; the home of the page is where they are. All zero bytes is a
+ * fresh object: regions and dsm_calloc() give those. They are used through these calls alone: a plain load of
+ * one shows anything, and a plain store is for initialising it, ordered before its first use as for any
+ * memory. Two cache lines of different objects do not interfere.
+ *
+ * Common errors: -EINVAL: not started, or not 8-byte aligned; -EFAULT: not in a region; -EHOSTDOWN: the
+ * object's home, or a node that must publish to or be told, is lost; -ETIMEDOUT: nothing happened for
+ * MINORCA_TIMEOUT; a message says whom it waited for. After -ETIMEDOUT the caller does not have the lock (or
+ * has not seen the event) and may call again.
+ */
+
+/** Mutual exclusion. 64 bytes, 8-byte aligned, in a region; zero: free. */
+typedef struct dsm_mutex {
+	uint64_t opaque[8];
+} dsm_mutex;
+
+/**
+ * Locks: waits until no thread of any node has the mutex. Nodes queue in order of arrival, each waiting on a
+ * word of its own memory (Mellor-Crummey and Scott, "Algorithms for scalable synchronization on shared-memory
+ * multiprocessors", 1991); threads of one node hand it over among themselves a bounded number of times before
+ * it travels (Dice, Marathe and Shavit, "Lock cohorting", 2012). Not recursive.
+ *
+ * @return 0; -EDEADLK: this thread has it already; -ENOLCK: this node holds or waits for 16384 mutexes and
+ * rwlocks already; or a common error.
+ */
+int dsm_lock(dsm_mutex *mutex);
+
+/** The same, but does not wait. @return 0; -EBUSY: somebody has it; or as dsm_lock(). */
+int dsm_trylock(dsm_mutex *mutex);
+
+/** Unlocks. By the thread that locked it. @return 0; -EPERM: this thread does not have it, nothing was done;
+ * or a common error (then the mutex is not usable any more). */
+int dsm_unlock(dsm_mutex *mutex);
+
+/** Many readers or one writer. 128 bytes, 8-byte aligned, in a region; zero: free. Fair: who has waited
+ * longest goes first, be it a reader or a writer. */
+typedef struct dsm_rwlock {
+	uint64_t opaque[16];
+} dsm_rwlock;
+
+/** Locks for reading. A thread may hold it several times only if no writer can come in between.
+ * @return as dsm_lock(). */
+int dsm_read_lock(dsm_rwlock *lock);
+/** Locks for writing. @return as dsm_lock(). */
+int dsm_write_lock(dsm_rwlock *lock);
+/** The same, not waiting. @return 0; -EBUSY; or as dsm_lock(). */
+int dsm_try_read_lock(dsm_rwlock *lock);
+int dsm_try_write_lock(dsm_rwlock *lock);
+/** Unlocks what dsm_read_lock() locked; any thread of the node may. @return 0; -EPERM: no thread of this node
+ * reads under it; or a common error. */
+int dsm_read_unlock(dsm_rwlock *lock);
+/** Unlocks what dsm_write_lock() locked. @return 0; -EPERM: this thread does not have it; or a common error.
+ */
+int dsm_write_unlock(dsm_rwlock *lock);
+
+/** A number that only grows (Reed and Kanodia, "Synchronization with eventcounts and sequencers", 1979). 64
+ * bytes, 8-byte aligned, in a region; zero: 0. */
+typedef struct dsm_event {
+	uint64_t opaque[8];
+} dsm_event;
+
+/** Adds @by. A release. @return 0 or a common error. */
+int dsm_event_advance(dsm_event *event, uint64_t by);
+/** The number now. An acquire. @return 0 or a common error. */
+int dsm_event_read(const dsm_event *event, uint64_t *value);
+/** Waits until the number is at least @value. An acquire. @return 0 or a common error. */
+int dsm_event_await(const dsm_event *event, uint64_t value);
+
+/** A condition variable. 64 bytes, 8-byte aligned, in a region; zero: fresh. */
+typedef struct dsm_cond {
+	uint64_t opaque[8];
+} dsm_cond;
+
+/** Unlocks @mutex, which this thread has, waits for a signal that comes after that, and locks it again. May
+ * return without one: check the condition in a loop. @return 0; -EPERM: this thread does not have the mutex;
+ * or a common error; after -ETIMEDOUT and 0 this thread has the mutex, after others it does not. */
+int dsm_cond_wait(dsm_cond *cond, dsm_mutex *mutex);
+/** Wakes at least one waiter, if there is any (it may wake all). @return 0 or a common error. */
+int dsm_cond_signal(dsm_cond *cond);
+/** Wakes all waiters. @return 0 or a common error. */
+int dsm_cond_broadcast(dsm_cond *cond);
+
+/** What an atomic does to plain memory besides. */
+enum dsm_order {
+	DSM_RELAXED = 0, /* nothing */
+	DSM_ACQUIRE,	 /* what the writer of the value that is read released is seen afterwards */
+	DSM_RELEASE,	 /* stores so far are seen by who acquires from it */
+	DSM_ACQ_REL,	 /* both */
+};
+
+/*
+ * Atomics on 8-byte aligned words of regions. Whatever their order argument, atomics are sequentially
+ * consistent among themselves: there is one order of all of them in which each thread's are as the program
+ * has them. They are done on the home's copy, one-sided: a round trip (a store and a swap: at least two). A
+ * word that atomics are done on is not accessed otherwise meanwhile.
+ *
+ * @old, @value  set on success to what the word was; may be NULL but for a load.
+ * @return 0 or a common error.
+ */
+int dsm_atomic_load(const uint64_t *word, uint64_t *value, enum dsm_order order);
+int dsm_atomic_store(uint64_t *word, uint64_t value, enum dsm_order order);
+int dsm_atomic_fetch_add(uint64_t *word, uint64_t add, uint64_t *old, enum dsm_order order);
+int dsm_atomic_swap(uint64_t *word, uint64_t value, uint64_t *old, enum dsm_order order);
+/** Sets the word to @desired if it is @expected; it was, if *@old == @expected. */
+int dsm_atomic_compare_swap(uint64_t *word, uint64_t expected, uint64_t desired, uint64_t *old,
+			    enum dsm_order order);
+
+/**
+ * Publishes what the threads of this node stored. Together with dsm_acquire() for synchronisation of one's
+ * own making (MPI messages, say): release, send; receive, acquire. @return 0; -EINVAL: not started;
+ * -EHOSTDOWN.
+ */
+int dsm_release(void);
+
+/** Takes out of sight what other nodes have published; it is fetched anew when touched. @return as
+ * dsm_release().
+ */
+int dsm_acquire(void);
+
 /**
  * Publishes what this node stored, waits for all nodes, and acquires what they published: after it, every
  * node sees everything that any node stored before it. Collective; one thread of each node calls it. Other
@@ -178,6 +311,75 @@ int dsm_home(const void *address);
  *         thread of this node is in it; -EINVAL: not started; -EHOSTDOWN: a peer is lost.
  */
 int dsm_barrier(void);
+
+/** What dsm_reduce() combines. */
+enum dsm_type {
+	DSM_INT32 = 0,
+	DSM_UINT32,
+	DSM_INT64,
+	DSM_UINT64,
+	DSM_FLOAT,
+	DSM_DOUBLE,
+};
+
+enum dsm_reduction {
+	DSM_SUM = 0, /* integers wrap */
+	DSM_PRODUCT,
+	DSM_MIN, /* of floating-point numbers: as fmin() */
+	DSM_MAX,
+	DSM_AND, /* bitwise; integers only */
+	DSM_OR,
+	DSM_XOR,
+};
+
+/**
+ * Combines @count numbers of every node, element by element in the order of the nodes, so that the result is
+ * the same on all nodes, to the bit, and in every run. A barrier too (see dsm_barrier(), also for the
+ * errors). Collective.
+ *
+ * @param in, out  @count numbers each, in private or shared memory; may be the same. @out is set on success.
+ * @return 0; -EINVAL: an unknown type or reduction, or one that does not go with the type; or as
+ * dsm_barrier().
+ */
+int dsm_reduce(const void *in, void *out, size_t count, enum dsm_type type, enum dsm_reduction reduction);
+
+/**
+ * Copies @bytes of node @root's @buffer to the others' @buffer. A barrier too. Collective.
+ *
+ * @return 0; -EINVAL: no such node; or as dsm_barrier().
+ */
+int dsm_broadcast(void *buffer, size_t bytes, int root);
+
+/* --- allocation ---------------------------------------------------------------------------------------- */
+
+/* Where memory is to have its home; or the number of a node. */
+#define DSM_HERE (-1)
+#define DSM_INTERLEAVED (-2) /* page by page around the nodes */
+
+/**
+ * Allocates shared memory: any node, any thread, any time; no other node takes part. The address means the
+ * same on every node. Comes out of a heap of MINORCA_HEAP_BYTES, made at start. Aligned to 16 bytes, from 64
+ * bytes on to
+ * 64. Contents: anything.
+ *
+ * @param where   DSM_HERE, DSM_INTERLEAVED or a node; a hint: when the heap's part there is full, elsewhere
+ * @param memory  set on success; to be freed by dsm_free(), on any node
+ * @return 0; -ENOMEM: the heap is full (a message says how to enlarge it); -EINVAL: not started, or no such
+ * node; -EHOSTDOWN, -ETIMEDOUT.
+ */
+int dsm_malloc(size_t bytes, int where, void **memory);
+
+/** The same for @count elements of @bytes each, zero; zero at the home already, so that dsm_mutex and the
+ * like may be used at once. -ENOMEM also if the product overflows. */
+int dsm_calloc(size_t count, size_t bytes, int where, void **memory);
+
+/**
+ * Frees. Whoever else used the memory must be ordered before. @memory NULL: nothing.
+ *
+ * @return 0; -EINVAL: not started, or not the start of allocated memory (freed already, or never allocated):
+ * said on stderr, and nothing was done; -EHOSTDOWN, -ETIMEDOUT.
+ */
+int dsm_free(void *memory);
 
 /* --- hints --------------------------------------------------------------------------------------------- */
 
@@ -221,6 +423,8 @@ struct dsm_stats {
 	uint64_t blocks_published;  /* versions advanced */
 	uint64_t bytes_published;   /* bytes written to a master on another node */
 	uint64_t pages_invalidated; /* pages un-mapped because they were out of date, or asked for */
+	uint64_t acquires;	    /* by whatever call; those that found nothing to do included */
+	uint64_t log_overflows;	    /* acquires that had to compare versions, for a log was overrun */
 	uint64_t barriers;
 	uint64_t barrier_wait_ns; /* time spent waiting for other nodes in them */
 	uint64_t again;		  /* times that the kernel answered EAGAIN and was asked again */

@@ -108,6 +108,55 @@ static int case_pool_empty_in_a_fault(void)
 	return finish(0);
 }
 
+static int case_region_used_after_it_was_destroyed(void)
+{
+	dsm_region *r;
+
+	start();
+	if (create(2 * MIB, (struct dsm_region_options){.page_size_bytes = 4096}, &r))
+		return finish(1);
+	volatile char *base = dsm_region_base(r);
+	base[0] = 1;
+	if (dsm_region_destroy(r))
+		return finish(1);
+	if (dsm_region_destroy(r) != -EINVAL || dsm_lock((dsm_mutex *)(uintptr_t)base) != -EFAULT)
+		return 99;
+	if (node == 1)
+		base[8] = 2; /* dies here */
+	dsm_barrier();
+	return 99;
+}
+
+static int case_mutex_is_never_unlocked(void)
+{
+	dsm_region *r;
+
+	start();
+	if (create(2 * MIB, (struct dsm_region_options){.page_size_bytes = 4096}, &r))
+		return finish(1);
+	dsm_mutex *mutex = dsm_region_base(r);
+	int error = node ? 0 : dsm_lock(mutex);
+	dsm_barrier();
+	if (node)
+		error = dsm_lock(mutex);
+	MPI_Barrier(MPI_COMM_WORLD);
+	if (!node)
+		return dsm_unlock(mutex) || dsm_region_destroy(r) ? 98 : finish(1);
+	return error == -ETIMEDOUT && !dsm_region_destroy(r) ? finish(1) : 98;
+}
+
+static int case_region_destroyed_with_a_lock_held(void)
+{
+	dsm_region *r;
+
+	start();
+	if (create(2 * MIB, (struct dsm_region_options){.page_size_bytes = 4096}, &r))
+		return finish(1);
+	if (node && dsm_lock(dsm_region_base(r)))
+		return 98;
+	return dsm_region_destroy(r) == -EBUSY ? finish(1) : 99;
+}
+
 static int case_address_collision(void)
 {
 	uintptr_t address = 0x200000000000;
@@ -275,6 +324,44 @@ static int case_too_many_regions(void)
 	return finish(error == -EMFILE);
 }
 
+/* --- the heap ------------------------------------------------------------------------------------------ */
+
+/* On one node, so that there is one message. */
+static int case_heap_is_used_up(void)
+{
+	void *memory;
+	int error = 0;
+
+	start();
+	while (!error && node == 0)
+		error = dsm_malloc(20000, DSM_INTERLEAVED, &memory);
+	dsm_barrier();
+	return finish(node || error == -ENOMEM);
+}
+
+/* MINORCA_HEAP_BYTES is more than this. */
+static int case_heap_does_not_fit(void)
+{
+	struct rlimit limit = {(rlim_t)64 << 30, (rlim_t)64 << 30};
+
+	setrlimit(RLIMIT_AS, &limit);
+	return case_heap_is_used_up();
+}
+
+static int case_freed_twice(void)
+{
+	void *memory = NULL;
+	int error = 0;
+
+	start();
+	if (node == 0 && !dsm_malloc(100, 1, &memory)) {
+		dsm_free(memory);
+		error = dsm_free(memory);
+	}
+	dsm_barrier();
+	return finish(node || error == -EINVAL);
+}
+
 /* --- SIGBUS that is not about a region ------------------------------------------------------------------ */
 
 static volatile sig_atomic_t seen_code;
@@ -394,6 +481,9 @@ static const struct {
     {"address-space-exhausted", case_address_space_exhausted},
     {"too-few-hugepages", case_too_few_hugepages},
     {"pool-empty-in-a-fault", case_pool_empty_in_a_fault},
+    {"region-used-after-it-was-destroyed", case_region_used_after_it_was_destroyed},
+    {"mutex-is-never-unlocked", case_mutex_is_never_unlocked},
+    {"region-destroyed-with-a-lock-held", case_region_destroyed_with_a_lock_held},
     {"address-collision", case_address_collision},
     {"different-arguments", case_different_arguments},
     {"name-too-long", case_name_too_long},
@@ -409,6 +499,9 @@ static const struct {
     {"killed-while-others-wait", case_killed_while_others_wait},
     {"no-userfaultfd", case_no_userfaultfd},
     {"too-many-regions", case_too_many_regions},
+    {"heap-is-used-up", case_heap_is_used_up},
+    {"heap-does-not-fit", case_heap_does_not_fit},
+    {"freed-twice", case_freed_twice},
     {"foreign-sigbus-is-handed-on", case_foreign_sigbus_is_handed_on},
     {"foreign-sigbus-kills", case_foreign_sigbus_kills},
     {"sent-sigbus-kills", case_sent_sigbus_kills},

@@ -123,7 +123,15 @@ fails 'an address that is taken on one node' \
 	'node 1: dsm_region_create\(subject\): cannot be at 0x200000000000.*taken by' -- address-collision
 fails 'different arguments on two nodes' 'dsm_region_create\(subject\): differs between nodes' -- different-arguments
 fails 'a name that is too long' 'node 0: .*a region needs a name, of up to 63 bytes' -- name-too-long
-fails 'too many regions' 'there are 64 regions already' -- too-many-regions
+fails 'too many regions' 'there are 62 regions already' -- too-many-regions
+fails 'a heap that is used up' \
+	'node 0: dsm_malloc\(\): no room for 20000 bytes: of the heap.s 1024 KiB, .*enlarge the heap with MINORCA_HEAP_BYTES' \
+	MINORCA_HEAP_BYTES=1MiB -- heap-is-used-up
+fails 'no heap' 'node 0: dsm_malloc\(\): there is no heap: MINORCA_HEAP_BYTES is 0' MINORCA_HEAP_BYTES=0 -- heap-is-used-up
+fails 'a heap that could not be made' \
+	'node 0: dsm_malloc\(\): there is no heap: .*too large: .*MINORCA_HEAP_BYTES says' \
+	MINORCA_HEAP_BYTES=1024GiB -- heap-does-not-fit
+fails 'memory that is freed twice' 'node 0: dsm_free\(0x.*\): freed already, or never allocated' -- freed-twice
 fails 'no RDMA device' 'node 0: .*RDMA' MINORCA_TRANSPORT=verbs -- init
 fails 'a node that dies before MPI starts' '.' -- dies-before-mpi
 fails 'a node that dies after MPI started' '.' -- dies-after-mpi
@@ -134,6 +142,16 @@ fails 'a node that hangs before MPI starts' 'MPI_Init\(\) has not returned withi
 fails 'a node that never reaches the barrier' 'dsm_barrier\(\) number 1: node 1 did not arrive within 2 s' \
 	MINORCA_TIMEOUT=2 -- misses-the-barrier
 fails 'a node that is killed while others wait for it' '.' MINORCA_TIMEOUT=2 -- killed-while-others-wait
+
+fails 'a region used after it was destroyed' \
+	'node 1: access to 0x[0-9a-f]+, where region subject was: it has been destroyed' \
+	MINORCA_TIMEOUT=3 -- region-used-after-it-was-destroyed
+fails 'a mutex that is never unlocked' \
+	'node 1: dsm_lock\(\): node 0 has the lock, .* has not come within 2 s' \
+	MINORCA_TIMEOUT=2 -- mutex-is-never-unlocked
+fails 'a region destroyed with a lock held' \
+	'node 1: dsm_region_destroy\(subject\): threads of this node hold or wait for 1 locks in it' \
+	-- region-destroyed-with-a-lock-held
 
 free=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages 2>/dev/null || echo 0)
 if [ "$free" -ge 8 ]; then

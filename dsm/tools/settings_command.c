@@ -55,6 +55,7 @@ static const char *type_name(enum setting_type type)
 	case SETTING_CHOICE:
 		return "word";
 	case SETTING_BYTES:
+	case SETTING_SIZE:
 		return "size";
 	case SETTING_SECONDS:
 		return "seconds";
@@ -79,6 +80,8 @@ static void format_values(const struct setting *s, char *text, size_t bytes)
 		used += (size_t)snprintf(text + used, bytes - used, "%s%s", i ? ", " : "", s->choices[i]);
 	if (s->type == SETTING_UNSIGNED || s->type == SETTING_SIGNED)
 		snprintf(text, bytes, "%lld to %lld", (long long)s->min, (long long)s->max);
+	if (s->type == SETTING_SIZE)
+		snprintf(text, bytes, "%lld to %lld GiB", (long long)s->min >> 30, (long long)s->max >> 30);
 	if (s->type == SETTING_SECONDS)
 		snprintf(text, bytes, "%g to %g s", (double)s->min / 1e9, (double)s->max / 1e9);
 }

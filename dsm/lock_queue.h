@@ -1,0 +1,52 @@
+/*
+ * The queue of nodes for a lock: Mellor-Crummey and Scott's list-based queue lock ("Algorithms for scalable
+ * synchronization on shared-memory multiprocessors", 1991) over one-sided operations. The lock is one word,
+ * the tail of the queue, at its home. Each waiter has a place in its own node's memory, and waits there.
+ *
+ * Uncontended, entering and leaving cost one compare_swap each. A hand-over is one chain of two operations.
+ *
+ * Leaving the queue while waiting (the bound of every wait) follows the idea of Scott and Scherer, "Scalable
+ * queue-based spin locks with timeout" (2001): granting and giving up compete for one word, and who finds the
+ * other was first acts accordingly.
+ */
+#ifndef MINORCA_DSM_LOCK_QUEUE_H
+#define MINORCA_DSM_LOCK_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dsm/word.h"
+
+/* Places of a node: how many queues it can be in at once. */
+#define LOCK_PLACES 16384u
+
+/* This node's place in a queue, while it is in it. */
+struct lock_place {
+	uint32_t slot;
+	uint64_t id; /* of node, slot and use; what the tail says */
+};
+
+/** Makes the places of this node. @return 0 or -errno. */
+int lock_queue_create(void);
+void lock_queue_destroy(void);
+/** Makes them known to all nodes. Collective. */
+int lock_queue_connect(void);
+
+/**
+ * Enters the queue whose tail is @tail, and waits until this node is its head.
+ *
+ * @return 0; -ETIMEDOUT: still another's turn after MINORCA_TIMEOUT: reported, and left; -ENOLCK: no place is
+ * free; -EHOSTDOWN.
+ */
+int lock_queue_enter(const struct word *tail, const char *what, struct lock_place *place);
+
+/** Enters if nobody is in the queue. @return 0; -EBUSY; as above. */
+int lock_queue_try(const struct word *tail, struct lock_place *place);
+
+/** Leaves the queue, whose head this node is: the next one's turn. @return 0; -EHOSTDOWN, -ETIMEDOUT. */
+int lock_queue_leave(const struct word *tail, const char *what, struct lock_place *place);
+
+/** True if another node waits behind this one (or may be about to: false says little). */
+bool lock_queue_is_contended(const struct lock_place *place);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * Stores at home, in bulk: found by write-protection that the kernel lifts by itself where it can do that,
+ * and by faults before and after.
+ */
+#include "dsm/tests/nodes.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernel/probe.h"
+
+#define PAGE ((size_t)4096)
+#define PAGES ((size_t)2500) /* four chunks of 512, and some */
+#define WORDS (PAGE / sizeof(uint64_t))
+
+static int node;
+static dsm_region *region;
+static volatile uint64_t *base;
+
+static void begin(enum dsm_home_policy home)
+{
+	struct dsm_region_options options = {.page_size_bytes = PAGE, .home = home};
+
+	base = NULL;
+	if (CHECK_EQUAL(dsm_region_create("home", PAGES * PAGE, &options, &region), 0))
+		base = dsm_region_base(region);
+}
+
+static void end(void)
+{
+	if (base)
+		CHECK_EQUAL(dsm_region_destroy(region), 0);
+}
+
+static volatile uint64_t *word(size_t page, size_t index)
+{
+	return &base[page * WORDS + index];
+}
+
+/* Node 0 stores @value to every @step-th page; all look at all pages. */
+static void store_and_compare(uint64_t *expected, uint64_t value, size_t step)
+{
+	for (size_t p = 0; p < PAGES; p += step) {
+		if (node == 0)
+			*word(p, 3) = value;
+		expected[p] = value;
+	}
+	CHECK_EQUAL(dsm_barrier(), 0);
+	size_t wrong = 0;
+	for (size_t p = 0; p < PAGES; p++)
+		wrong += *word(p, 3) != expected[p];
+	CHECK_EQUAL(wrong, 0);
+	CHECK_EQUAL(dsm_barrier(), 0);
+}
+
+static void bulk_then_little_then_bulk(void)
+{
+	uint64_t *expected = calloc(PAGES, sizeof *expected), value = 0;
+	struct dsm_stats before;
+
+	for (int i = 0; i < 4; i++)
+		store_and_compare(expected, ++value, 1);
+	before = nodes_stats();
+	for (int i = 0; i < 4; i++)
+		store_and_compare(expected, ++value, 1);
+	uint64_t bulk_faults = nodes_stats_since(&before).faults_upgrade;
+	struct kernel_feature_status kernel[KERNEL_FEATURE_COUNT];
+	kernel_probe(kernel);
+	if (node == 0 && kernel[KERNEL_UFFD_WP_ASYNC].available && kernel[KERNEL_PAGEMAP_SCAN].available)
+		CHECK(bulk_faults < 3 * PAGES); /* 4 * PAGES without */
+	if (node == 0)
+		printf("# faults of 4 rounds of stores to %zu pages: %llu\n", PAGES,
+		       (unsigned long long)bulk_faults);
+	for (int i = 0; i < 60; i++)
+		store_and_compare(expected, ++value, i % 3 ? 777 : 5000);
+	for (int i = 0; i < 6; i++)
+		store_and_compare(expected, ++value, 2);
+	free(expected);
+}
+
+/* Threads of the home that store all the time, while chunks go over and come back: each word only grows, and
+ * is wrong if a store was not noticed. */
+#define STORERS 2
+static atomic_int stop;
+static uint64_t stored[STORERS][64];
+
+static void *store_all_the_time(void *argument)
+{
+	size_t me = (size_t)argument;
+
+	for (uint64_t value = 1; !atomic_load(&stop); value++)
+		for (size_t i = 0; i < 64; i++) {
+			*word(i * 37 % PAGES, 10 + me) = value;
+			stored[me][i] = value;
+		}
+	return NULL;
+}
+
+static void stores_while_chunks_go_over(void)
+{
+	uint64_t *expected = calloc(PAGES, sizeof *expected), value = 0;
+	pthread_t threads[STORERS];
+
+	atomic_store(&stop, 0);
+	for (size_t i = 0; i < STORERS && node == 0; i++)
+		CHECK_EQUAL(pthread_create(&threads[i], NULL, store_all_the_time, (void *)i), 0);
+	for (int i = 0; i < 80; i++)
+		store_and_compare(expected, ++value, i % 40 < 6 ? 1 : PAGES);
+	atomic_store(&stop, 1);
+	for (size_t i = 0; i < STORERS && node == 0; i++)
+		pthread_join(threads[i], NULL);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(dsm_broadcast(stored, sizeof stored, 0), 0);
+	for (size_t me = 0; me < STORERS; me++)
+		for (size_t i = 0; i < 64; i++)
+			CHECK_EQUAL(*word(i * 37 % PAGES, 10 + me), stored[me][i]);
+	free(expected);
+}
+
+/* Other nodes publish to the same pages meanwhile. */
+static void others_store_too(void)
+{
+	for (uint64_t round = 1; round < 30; round++) {
+		size_t step = round % 10 < 5 ? 1 : 601;
+		for (size_t p = 0; p < PAGES; p += step)
+			*word(p, 20 + (size_t)node) = round + p;
+		CHECK_EQUAL(dsm_barrier(), 0);
+		size_t wrong = 0;
+		for (size_t p = 0; p < PAGES; p += step)
+			for (int n = 0; n < dsm_nodes(); n++)
+				wrong += *word(p, 20 + (size_t)n) != round + p;
+		CHECK_EQUAL(wrong, 0);
+		CHECK_EQUAL(dsm_barrier(), 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const enum dsm_home_policy homes[] = {DSM_HOME_NODE, DSM_HOME_BLOCK};
+
+	nodes_begin(&argc, &argv);
+	node = dsm_node();
+	for (size_t h = 0; h < 2; h++) {
+		begin(homes[h]);
+		nodes_case("stores in bulk, then few, then many: home %s", nodes_home_name(homes[h]));
+		bulk_then_little_then_bulk();
+		nodes_case("stores of other threads meanwhile: home %s", nodes_home_name(homes[h]));
+		stores_while_chunks_go_over();
+		nodes_case("stores of other nodes meanwhile: home %s", nodes_home_name(homes[h]));
+		others_store_too();
+		end();
+	}
+	return nodes_end();
+}
