@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the library, its header, its pkg-config file and the minorca command.
+# Installs the library, its header, its manual pages, its pkg-config file and the minorca command.
 #
 # usage: bazel run --config=release //:install -- [--prefix=/usr/local] [--destdir=DIR] [--libdir=lib]
 set -eu
@@ -28,12 +28,13 @@ case $prefix in
 esac
 # `bazel run` starts us in the runfiles tree of the main repository; so does a test's data.
 target=$destdir$prefix
-install -d "$target/$libdir/pkgconfig" "$target/bin" "$target/include"
+install -d "$target/$libdir/pkgconfig" "$target/bin" "$target/include" "$target/share/man/man7"
 install -m 0755 "libminorca.so.$version" "$target/$libdir/"
 ln -sf "libminorca.so.$version" "$target/$libdir/libminorca.so.$soversion"
 ln -sf "libminorca.so.$soversion" "$target/$libdir/libminorca.so"
 install -m 0644 libminorca.a "$target/$libdir/"
 install -m 0644 dsm/include/minorca.h "$target/include/"
+install -m 0644 docs/minorca-memory-model.7 "$target/share/man/man7/"
 install -m 0755 dsm/tools/minorca "$target/bin/"
 sed -e "s|@PREFIX@|$prefix|" -e "s|@LIBDIR@|$libdir|" -e "s|@VERSION@|$version|" dsm/minorca.pc.in \
 	>"$target/$libdir/pkgconfig/minorca.pc"

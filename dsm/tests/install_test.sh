@@ -42,6 +42,13 @@ only_our_names() {
 has_soname() { readelf -d "$prefix/lib/libminorca.so" | grep -q 'SONAME.*libminorca.so.0'; }
 no_cxx() { ! readelf -d "$prefix/lib/libminorca.so" | grep -q libstdc; }
 
+# As man would find it: lexgrog reads the NAME section, for whatis and apropos.
+has_manual_page() {
+	local page=$prefix/share/man/man7/minorca-memory-model.7
+	grep -A 2 '^\.SH NAME' "$page" | grep '^minorca-memory-model - ' || return
+	! command -v lexgrog >/dev/null || lexgrog "$page"
+}
+
 check 'installs' "./$1" --version="$2" --soversion=0 --prefix="$prefix"
 check 'a consumer links with the shared library' build_shared "$2"
 check 'and runs' "$TEST_TMPDIR/shared"
@@ -50,6 +57,7 @@ check 'and runs, too' "$TEST_TMPDIR/static"
 check 'the shared library has a soname' has_soname
 check 'it exports dsm_* and nothing else' only_our_names
 check 'it does not drag in C++' no_cxx
+check 'the manual page has a name' has_manual_page
 check 'the command runs' "$prefix/bin/minorca" version
 echo "1..$number"
 exit $failed
