@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/argument.h"
 #include "bench/cases.h"
 #include "bench/list.h"
 #include "kernel/memory.h"
@@ -94,33 +95,6 @@ const char *const *delivery_names(void)
 
 /* --- values -------------------------------------------------------------------------------------------- */
 
-static error_t refuse(struct parse *parse, const char *option, const char *value, const char *expected)
-{
-	snprintf(parse->error, OPTIONS_ERROR_MAX, "--%s: '%s' is not %s", option, value, expected);
-	return EINVAL;
-}
-
-/* The words of a NULL-terminated list, for a message: "read, write". */
-static void join(const char *const *words, char *out, size_t bytes)
-{
-	size_t used = 0;
-
-	out[0] = '\0';
-	for (unsigned int i = 0; words[i] && used < bytes; i++)
-		used += (size_t)snprintf(out + used, bytes - used, "%s%s", i ? ", " : "", words[i]);
-}
-
-static error_t take_words(struct parse *parse, const char *option, const char *text, const char *const *words,
-			  uint32_t *mask)
-{
-	char bad[LIST_ELEMENT_MAX], known[160] = "one of ";
-
-	if (!list_parse_words(text, words, mask, bad))
-		return 0;
-	join(words, known + strlen(known), sizeof known - strlen(known));
-	return refuse(parse, option, bad, known);
-}
-
 static error_t take_numbers(struct parse *parse, const char *option, const char *text, uint64_t maximum,
 			    struct option_list *list)
 {
@@ -133,7 +107,7 @@ static error_t take_numbers(struct parse *parse, const char *option, const char 
 	snprintf(expected, sizeof expected, "a number from 1 to %" PRIu64 ", or one too many", maximum);
 	if (error != -E2BIG)
 		*strchr(expected, ',') = '\0';
-	return refuse(parse, option, bad, expected);
+	return argument_refuse(parse->error, option, bad, expected);
 }
 
 static error_t take_page_sizes(struct parse *parse, const char *text)
@@ -143,29 +117,10 @@ static error_t take_page_sizes(struct parse *parse, const char *text)
 
 	list->given = true;
 	if (list_parse_sizes(text, OPTIONS_LIST_MAX, list->values, &list->count, bad))
-		return refuse(parse, "page-size", bad, "4KiB, 2MiB or 1GiB");
+		return argument_refuse(parse->error, "page-size", bad, "4KiB, 2MiB or 1GiB");
 	for (size_t i = 0; i < list->count; i++)
 		if (!memory_page_size_is_known(list->values[i]))
-			return refuse(parse, "page-size", text, "a list of 4KiB, 2MiB, 1GiB");
-	return 0;
-}
-
-static error_t take_number(struct parse *parse, const char *option, const char *text, uint64_t minimum,
-			   uint64_t maximum, uint64_t *number)
-{
-	char expected[64];
-
-	if (!list_parse_number(text, minimum, maximum, number))
-		return 0;
-	snprintf(expected, sizeof expected, "a number from %" PRIu64 " to %" PRIu64, minimum, maximum);
-	return refuse(parse, option, text, expected);
-}
-
-static error_t take_format(struct parse *parse, enum output_format format)
-{
-	if (parse->options->format != OUTPUT_TABLE && parse->options->format != format)
-		return refuse(parse, "csv", "--json --csv", "one format");
-	parse->options->format = format;
+			return argument_refuse(parse->error, "page-size", text, "a list of 4KiB, 2MiB, 1GiB");
 	return 0;
 }
 
@@ -178,12 +133,12 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 
 	switch (key) {
 	case KEY_CASE:
-		return take_words(parse, "case", text, cases_names(), &o->cases);
+		return argument_words(parse->error, "case", text, cases_names(), &o->cases);
 	case KEY_DELIVERY:
 		o->deliveries_given = true;
-		return take_words(parse, "delivery", text, delivery_names(), &o->deliveries);
+		return argument_words(parse->error, "delivery", text, delivery_names(), &o->deliveries);
 	case KEY_ACCESS:
-		return take_words(parse, "access", text, access_names(), &o->accesses);
+		return argument_words(parse->error, "access", text, access_names(), &o->accesses);
 	case KEY_PAGE_SIZE:
 		return take_page_sizes(parse, text);
 	case KEY_THREADS:
@@ -191,19 +146,17 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 	case KEY_BLOCKS:
 		return take_numbers(parse, "blocks", text, blocks_per_page(2 * MIB), &o->blocks);
 	case KEY_ITERATIONS:
-		return take_number(parse, "iterations", text, 1, 100000000, &o->iterations);
+		return argument_number(parse->error, "iterations", text, 1, 100000000, &o->iterations);
 	case KEY_TIME:
-		return take_number(parse, "time", text, 1, 1000000, &o->time_s);
+		return argument_number(parse->error, "time", text, 1, 1000000, &o->time_s);
 	case KEY_SEED:
-		return take_number(parse, "seed", text, 0, UINT64_MAX, &o->seed);
+		return argument_number(parse->error, "seed", text, 0, UINT64_MAX, &o->seed);
 	case KEY_REGION_BYTES:
-		if (list_parse_size(text, &o->region_bytes))
-			return refuse(parse, "region-bytes", text, "a size such as 64MiB");
-		return 0;
+		return argument_size(parse->error, "region-bytes", text, &o->region_bytes);
 	case KEY_JSON:
-		return take_format(parse, OUTPUT_JSON);
+		return argument_format(parse->error, OUTPUT_JSON, &o->format);
 	case KEY_CSV:
-		return take_format(parse, OUTPUT_CSV);
+		return argument_format(parse->error, OUTPUT_CSV, &o->format);
 	case KEY_FLOOR_ONLY:
 		o->floor_only = true;
 		return 0;
@@ -218,8 +171,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 		o->action = OPTIONS_HELP;
 		return 0;
 	case ARGP_KEY_ARG:
-		snprintf(parse->error, OPTIONS_ERROR_MAX, "'%s': there are options only, no arguments", text);
-		return EINVAL;
+		return argument_stray(parse->error, text);
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}

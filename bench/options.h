@@ -8,10 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/argument.h"
 #include "bench/output.h"
 
 #define OPTIONS_LIST_MAX 16
-#define OPTIONS_ERROR_MAX 256
+#define OPTIONS_ERROR_MAX ARGUMENT_ERROR_MAX
 
 /*
  * The deliveries that are measured, as bits of a mask and as indexes of delivery_names(), in the order of the

@@ -1,0 +1,347 @@
+/*
+ * The table of cases, and the rows of each. See sync_plan.h.
+ */
+#include "bench/sync_plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/memory.h"
+
+#define SMALL (4 * KIB)
+#define LARGE (2 * MIB)
+
+/* Of regions whose pages are stored to in turn: the page and its twin are not in a cache when they are
+ * compared. (Those of 4 KiB are, in the second level.) */
+#define TURN_PAGES_SMALL 512
+#define TURN_PAGES_LARGE 8
+
+static const struct sync_case cases[SYNC_CASES] = {
+    [ACQUIRE_NOTHING] = {"acquire_nothing",
+			 "dsm_acquire() when nothing has changed, pages of another home mapped",
+			 NEEDS_TWO_NODES},
+    [ACQUIRE_CHANGED] = {"acquire_changed",
+			 "dsm_acquire() when another node has published pages that are mapped here",
+			 NEEDS_TWO_NODES},
+    [PUBLISH_LINE] = {"publish_line", "dsm_release() with one changed line of 64 bytes in one page", 0},
+    [PUBLISH_LINE_HOT] = {"publish_line_hot", "the same for a page that stays writable",
+			  NEEDS_TWO_NODES | NEEDS_HOT_PAGES},
+    [PUBLISH_PAGE] = {"publish_page", "dsm_release() with one page changed in every byte", NEEDS_TWO_NODES},
+    [PUBLISH_PAGES] = {"publish_pages", "dsm_release() with one changed line in each of several pages",
+		       NEEDS_TWO_NODES},
+    [STORE_FIRST] = {"store_first",
+		     "the first store of an interval to a page whose twin was kept; baseline: that was not",
+		     NEEDS_TWO_NODES},
+    [STORE_HOT] = {"store_hot", "the first store of an interval to a page that stays writable",
+		   NEEDS_TWO_NODES | NEEDS_HOT_PAGES},
+    [DIFF] = {"diff", "comparison of a page with its twin", 0},
+    [LOCK_UNCONTENDED] = {"lock_uncontended", "dsm_lock() and dsm_unlock(), nobody else, nothing to publish",
+			  0},
+    [LOCK_PUBLISH] = {"lock_publish", "the same with one line changed under the lock", NEEDS_TWO_NODES},
+    [TRYLOCK] = {"trylock", "dsm_trylock() and dsm_unlock(), nobody else, nothing to publish", 0},
+    [LOCK_HANDOVER] = {"lock_handover", "from dsm_unlock() to the return of another's dsm_lock()",
+		       NEEDS_TWO_NODES | NEEDS_ONE_HOST},
+    [RWLOCK_READ] = {"rwlock_read", "dsm_read_lock() and dsm_read_unlock(), nobody else", 0},
+    [RWLOCK_READ_ALL] = {"rwlock_read_all", "the same by all nodes at once", NEEDS_TWO_NODES},
+    [RWLOCK_WRITE] = {"rwlock_write", "dsm_write_lock() and dsm_write_unlock(), nobody else", 0},
+    [BARRIER] = {"barrier", "dsm_barrier() on all nodes, nothing to publish", NEEDS_TWO_NODES},
+    [BARRIER_PUBLISH] = {"barrier_publish", "the same with one changed line on each node", NEEDS_TWO_NODES},
+    [ATOMIC_ADD] = {"atomic_add", "dsm_atomic_fetch_add(), relaxed", 0},
+    [ATOMIC_LOAD] = {"atomic_load", "dsm_atomic_load(), relaxed", 0},
+    [ATOMIC_COMPARE_SWAP] = {"atomic_compare_swap", "dsm_atomic_compare_swap(), relaxed", 0},
+    [ATOMIC_ADD_CONTENDED] = {"atomic_add_contended", "dsm_atomic_fetch_add() to one word by all nodes",
+			      NEEDS_TWO_NODES},
+    [EVENT_PINGPONG] = {"event_pingpong", "dsm_event_advance() to another node's dsm_event_await(), one way",
+			NEEDS_TWO_NODES},
+    [REDUCE] = {"reduce", "dsm_reduce() of 8 bytes", NEEDS_TWO_NODES},
+    [BROADCAST] = {"broadcast", "dsm_broadcast() of 4 KiB", NEEDS_TWO_NODES},
+    [MALLOC_FREE] = {"malloc_free", "dsm_malloc() and dsm_free() of 64 bytes", 0},
+};
+
+const struct sync_case *sync_case(unsigned int id)
+{
+	return &cases[id];
+}
+
+const char *const *sync_case_names(void)
+{
+	static const char *names[SYNC_CASES + 1];
+
+	_Static_assert(SYNC_CASES <= 32, "list_parse_words() gives a mask of 32 bits");
+	for (unsigned int i = 0; i < SYNC_CASES; i++)
+		names[i] = cases[i].name;
+	return names;
+}
+
+const char *sync_home_name(enum sync_home home)
+{
+	return home == HOME_HERE ? "here" : home == HOME_THERE ? "there" : NULL;
+}
+
+const char *sync_variant_name(enum sync_variant variant)
+{
+	static const char *const names[] = {
+	    [VARIANT_NONE] = NULL,	   [NEIGHBOURS] = "neighbours",
+	    [SCATTERED] = "scattered",	   [EQUAL] = "equal",
+	    [ONE_LINE] = "one_line",	   [BETWEEN_NODES] = "between_nodes",
+	    [WITHIN_NODE] = "within_node",
+	};
+
+	return names[variant];
+}
+
+/* --- rows ---------------------------------------------------------------------------------------------- */
+
+struct planning {
+	const struct sync_options *options;
+	uint64_t nodes;
+	struct sync_plan *plan;
+	size_t capacity; /* 0: only count */
+};
+
+/* @return the number of the row, or NO_ROW if nobody asked for it. */
+static size_t add(struct planning *p, struct sync_row row)
+{
+	if (!(p->options->cases >> row.id & 1))
+		return NO_ROW;
+	row.threads = row.threads ? row.threads : 1;
+	if (p->capacity)
+		p->plan->rows[p->plan->count] = row;
+	return p->plan->count++;
+}
+
+static void add_acquire_nothing(struct planning *p)
+{
+	const uint64_t regions[] = {16 * MIB, p->options->region_bytes};
+	const size_t pages[] = {SMALL, LARGE};
+	size_t first = NO_ROW;
+
+	for (size_t size = 0; size < 2; size++)
+		for (size_t region = 0; region < 2; region++) {
+			size_t row =
+			    add(p, (struct sync_row){
+				       .id = ACQUIRE_NOTHING,
+				       .home = HOME_THERE,
+				       .page_bytes = pages[size],
+				       .region_bytes = regions[region],
+				       .sparse = true,
+				       .touched = pages[size] == SMALL ? 64 : 8,
+				       .baseline =
+					   first == NO_ROW ? NULL : "acquire_nothing, 16 MiB of 4 KiB pages",
+				       .baseline_row = first,
+				   });
+			first = first == NO_ROW ? row : first;
+		}
+}
+
+static void add_acquire_changed(struct planning *p)
+{
+	static const unsigned int changed[] = {1, 4, 16, 64, 256};
+
+	for (size_t i = 0; i < sizeof changed / sizeof changed[0]; i++)
+		for (enum sync_variant variant = NEIGHBOURS; variant <= SCATTERED; variant++)
+			if (changed[i] > 1 || variant == NEIGHBOURS)
+				add(p, (struct sync_row){
+					   .id = ACQUIRE_CHANGED,
+					   .home = HOME_THERE,
+					   .variant = variant,
+					   .page_bytes = SMALL,
+					   .region_bytes = 512 * SMALL,
+					   .touched = 512,
+					   .changed = changed[i],
+					   .baseline = "madvise",
+					   .baseline_row = NO_ROW,
+				       });
+	for (unsigned int i = 0; i < 2; i++)
+		add(p, (struct sync_row){
+			   .id = ACQUIRE_CHANGED,
+			   .home = HOME_THERE,
+			   .variant = NEIGHBOURS,
+			   .page_bytes = LARGE,
+			   .region_bytes = TURN_PAGES_LARGE * LARGE,
+			   .touched = 2 * TURN_PAGES_LARGE, /* the baseline has as many */
+			   .changed = changed[i],
+			   .baseline = "madvise",
+			   .baseline_row = NO_ROW,
+		       });
+}
+
+/* Rows whose pages are stored to in turn. */
+static void add_turns(struct planning *p, enum sync_case_id id, enum sync_home home, size_t page_bytes,
+		      unsigned int changed, const char *baseline)
+{
+	size_t pages = page_bytes == SMALL ? TURN_PAGES_SMALL : TURN_PAGES_LARGE;
+
+	add(p, (struct sync_row){
+		   .id = id,
+		   .home = home,
+		   .page_bytes = page_bytes,
+		   .region_bytes = pages * page_bytes,
+		   .touched = pages,
+		   .changed = changed,
+		   .baseline = baseline,
+		   .baseline_row = NO_ROW,
+	       });
+}
+
+static void add_publish(struct planning *p)
+{
+	add_turns(p, PUBLISH_LINE, HOME_THERE, SMALL, 1, "memcmp");
+	add_turns(p, PUBLISH_LINE, HOME_HERE, SMALL, 1, NULL); /* nothing is compared */
+	add_turns(p, PUBLISH_LINE, HOME_THERE, LARGE, 1, "memcmp");
+	add_turns(p, PUBLISH_LINE, HOME_HERE, LARGE, 1, "memcmp");
+	add_turns(p, PUBLISH_LINE_HOT, HOME_THERE, SMALL, 1, "memcmp");
+	add_turns(p, PUBLISH_PAGE, HOME_THERE, SMALL, 1, "memcpy");
+	add_turns(p, PUBLISH_PAGE, HOME_THERE, LARGE, 1, "memcpy");
+	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 16, "memcmp");
+	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 64, "memcmp");
+	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 256, "memcmp");
+}
+
+static void add_store(struct planning *p)
+{
+	add_turns(p, STORE_FIRST, HOME_THERE, SMALL, 1, "store_first, without a twin");
+	add_turns(p, STORE_FIRST, HOME_THERE, LARGE, 1, "store_first, without a twin");
+	add_turns(p, STORE_HOT, HOME_THERE, SMALL, 1, "private store");
+}
+
+static void add_diff(struct planning *p)
+{
+	const size_t pages[] = {SMALL, LARGE};
+
+	for (size_t size = 0; size < 2; size++)
+		for (enum sync_variant variant = EQUAL; variant <= ONE_LINE; variant++)
+			add(p, (struct sync_row){
+				   .id = DIFF,
+				   .variant = variant,
+				   .page_bytes = pages[size],
+				   .changed = variant == ONE_LINE,
+				   .baseline = "memcmp",
+				   .baseline_row = NO_ROW,
+			       });
+}
+
+/* A row about objects in a region of a few pages. @return its number. */
+static size_t add_objects(struct planning *p, struct sync_row row)
+{
+	row.page_bytes = SMALL;
+	row.touched = p->nodes < 16 ? 16 : p->nodes;
+	row.region_bytes = row.touched * SMALL;
+	return add(p, row);
+}
+
+static size_t add_object(struct planning *p, enum sync_case_id id, enum sync_home home, const char *baseline)
+{
+	return add_objects(
+	    p, (struct sync_row){.id = id, .home = home, .baseline = baseline, .baseline_row = NO_ROW});
+}
+
+static void add_handover(struct planning *p, unsigned int threads, enum sync_variant variant)
+{
+	add_objects(p, (struct sync_row){
+			   .id = LOCK_HANDOVER,
+			   .home = HOME_HERE,
+			   .variant = variant,
+			   .threads = threads,
+			   .baseline = variant == BETWEEN_NODES ? "cache line" : NULL,
+			   .baseline_row = NO_ROW,
+		       });
+}
+
+static void add_locks(struct planning *p)
+{
+	add_object(p, LOCK_UNCONTENDED, HOME_HERE, "2 CPU compare-swaps");
+	size_t there = add_object(p, LOCK_UNCONTENDED, HOME_THERE, "2 CPU compare-swaps");
+	add_objects(p, (struct sync_row){
+			   .id = LOCK_PUBLISH,
+			   .home = HOME_THERE,
+			   .changed = 1,
+			   .baseline = there == NO_ROW ? NULL : "lock_uncontended",
+			   .baseline_row = there,
+		       });
+	add_object(p, TRYLOCK, HOME_HERE, "2 CPU compare-swaps");
+	add_object(p, TRYLOCK, HOME_THERE, "2 CPU compare-swaps");
+	add_handover(p, 1, BETWEEN_NODES);
+	add_handover(p, 2, BETWEEN_NODES);
+	add_handover(p, 2, WITHIN_NODE);
+	add_object(p, RWLOCK_READ, HOME_HERE, "2 CPU adds");
+	add_object(p, RWLOCK_READ, HOME_THERE, "2 CPU adds");
+	add_object(p, RWLOCK_READ_ALL, HOME_HERE, "2 CPU adds");
+	add_object(p, RWLOCK_WRITE, HOME_HERE, "2 CPU compare-swaps");
+	add_object(p, RWLOCK_WRITE, HOME_THERE, "2 CPU compare-swaps");
+}
+
+static void add_barriers(struct planning *p)
+{
+	size_t barrier =
+	    add(p, (struct sync_row){.id = BARRIER, .baseline = "MPI_Barrier", .baseline_row = NO_ROW});
+
+	add_objects(p, (struct sync_row){
+			   .id = BARRIER_PUBLISH,
+			   .home = HOME_AROUND,
+			   .changed = 1,
+			   .baseline = barrier == NO_ROW ? NULL : "barrier",
+			   .baseline_row = barrier,
+		       });
+}
+
+static void add_words(struct planning *p)
+{
+	static const char *const baselines[] = {"CPU add", "CPU load", "CPU compare-swap"};
+
+	for (unsigned int i = 0; i < 3; i++)
+		for (enum sync_home home = HOME_HERE; home <= HOME_THERE; home++)
+			add_object(p, ATOMIC_ADD + i, home, baselines[i]);
+	add_object(p, ATOMIC_ADD_CONTENDED, HOME_HERE, "CPU add");
+	add_object(p, EVENT_PINGPONG, HOME_AROUND, "cache line");
+}
+
+static void add_collectives(struct planning *p)
+{
+	add(p, (struct sync_row){.id = REDUCE, .baseline = "MPI_Allreduce", .baseline_row = NO_ROW});
+	add(p, (struct sync_row){.id = BROADCAST, .baseline = "MPI_Bcast", .baseline_row = NO_ROW});
+}
+
+static void add_allocation(struct planning *p)
+{
+	add_object(p, MALLOC_FREE, HOME_HERE, "malloc, free");
+	add_object(p, MALLOC_FREE, HOME_THERE, "malloc, free");
+}
+
+static void add_all(struct planning *p)
+{
+	p->plan->count = 0;
+	add_acquire_nothing(p);
+	add_acquire_changed(p);
+	add_publish(p);
+	add_store(p);
+	add_diff(p);
+	add_locks(p);
+	add_barriers(p);
+	add_words(p);
+	add_collectives(p);
+	add_allocation(p);
+}
+
+int sync_plan_make(const struct sync_options *options, int nodes, struct sync_plan *out)
+{
+	struct sync_plan plan = {0};
+	struct planning planning = {options, (uint64_t)nodes, &plan, 0};
+
+	add_all(&planning);
+	planning.capacity = plan.count;
+	plan.rows = calloc(plan.count + 1, sizeof *plan.rows);
+	if (!plan.rows)
+		return -ENOMEM;
+	if (planning.capacity)
+		add_all(&planning);
+	*out = plan;
+	return 0;
+}
+
+void sync_plan_free(struct sync_plan *plan)
+{
+	free(plan->rows);
+	*plan = (struct sync_plan){0};
+}
