@@ -118,6 +118,16 @@ size_t lock_table_count(const void *base, size_t bytes)
 	return count;
 }
 
+void lock_table_clear(void)
+{
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct local_lock *l = buckets[i].first, *next; l; l = next) {
+			next = l->next;
+			free(l);
+			buckets[i].first = next;
+		}
+}
+
 /* --- waiting ---------------------------------------------------------------------------------------------
  */
 

@@ -47,6 +47,9 @@ void lock_table_leave(const void *address, struct local_lock *lock);
 /** How many locks in [@base, @base + @bytes) threads of this node hold or wait for. */
 size_t lock_table_count(const void *base, size_t bytes);
 
+/** Forgets all, at dsm_finalize(): locks that were never unlocked. */
+void lock_table_clear(void);
+
 /** Waits until another thread wakes @waiter, with no bucket locked. @return false: not within
  * MINORCA_TIMEOUT. */
 bool local_waiter_sleep(struct local_waiter *waiter);

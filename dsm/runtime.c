@@ -27,6 +27,7 @@
 #include "dsm/home_writes.h"
 #include "dsm/lane.h"
 #include "dsm/lock_queue.h"
+#include "dsm/lock_table.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/topology.h"
@@ -329,6 +330,7 @@ static void tear_down(void)
 		runtime.ops->close(runtime.transport);
 	collective_destroy();
 	lock_queue_destroy();
+	lock_table_clear();
 	change_log_destroy();
 	heap_destroy();
 	barrier_destroy();
