@@ -70,7 +70,8 @@ static int unmap_run(struct lane *lane, struct dsm_region *r, size_t first, size
 	return error;
 }
 
-int acquire_unmap(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
+/* Those of the pages that have another home. */
+static int unmap_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count, uint8_t flags)
 {
 	int error = 0;
 
@@ -79,9 +80,14 @@ int acquire_unmap(struct lane *lane, struct dsm_region *r, size_t first, size_t 
 		end = end < first + count ? end : first + count;
 		end = end - page < PASS_PAGES_MAX ? end : page + PASS_PAGES_MAX;
 		if (home_of(&r->home, page) != runtime.node)
-			error = unmap_run(lane, r, page, end - page, 0);
+			error = unmap_run(lane, r, page, end - page, flags);
 	}
 	return error;
+}
+
+int acquire_unmap(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
+{
+	return unmap_pages(lane, r, first, count, 0);
 }
 
 /* --- by the log ------------------------------------------------------------------------------------------
@@ -92,11 +98,11 @@ static int apply_change(void *argument, const struct change *change)
 	struct lane *lane = argument;
 	struct dsm_region *r = atomic_load_explicit(&runtime.regions[change->region], memory_order_acquire);
 
-	/* The region may have been destroyed since, and another have got its number: at worst a page is
-	 * un-mapped for nothing. */
+	/* The region may have been destroyed since, and another have got its number, with other homes: at
+	 * worst a page of another home is un-mapped for nothing. */
 	if (!r || change->first >= r->table.count || change->count > r->table.count - change->first)
 		return 0;
-	return unmap_run(lane, r, change->first, change->count, PAGE_STALE);
+	return unmap_pages(lane, r, change->first, change->count, PAGE_STALE);
 }
 
 /* --- by versions -----------------------------------------------------------------------------------------

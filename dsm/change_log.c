@@ -84,6 +84,8 @@ int change_log_post(struct lane *lane, int home, const struct change *changes, u
 	size_t me = (size_t)runtime.node;
 	int error = 0;
 
+	written[home] =
+	    end; /* whatever comes of it: a head that has been seen must not be used for other entries */
 	for (unsigned i = 0; i < count; i++)
 		words[i] = change_encode(&changes[i], (number + i) / ring_entries);
 	for (uint64_t piece; number < end && !error; number += piece, words += piece) {
@@ -96,11 +98,6 @@ int change_log_post(struct lane *lane, int home, const struct change *changes, u
 	*words = end;
 	return runtime.ops->post_write(runtime.transport, lane, home, SEGMENT_LOG, head_offset(me), words,
 				       sizeof *words);
-}
-
-void change_log_commit(int home, unsigned count)
-{
-	written[home] += count;
 }
 
 /* --- acquiring -------------------------------------------------------------------------------------------

@@ -74,13 +74,12 @@ int change_log_connect(void);
 /**
  * Posts @count entries and the new head to this node's ring at @home, as the end of a chain that publishes
  * what they tell of. @words: count + 1 words that the transport can read, unused until the chain is complete.
+ * If the chain fails, the entries are a hole: a reader finds another lap there, and compares versions.
+ *
  * @return 0 or what post_write() says.
  */
 int change_log_post(struct lane *lane, int home, const struct change *changes, unsigned count,
 		    uint64_t *words);
-
-/** The chain is complete: the entries count as written. */
-void change_log_commit(int home, unsigned count);
 
 /* --- acquiring -------------------------------------------------------------------------------------------
  */

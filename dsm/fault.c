@@ -111,16 +111,22 @@ static int upgrade_page(struct lane *lane, struct dsm_region *r, size_t page)
 
 /*
  * The page is mapped as the access needs it. Another thread of this node was faster; or the kernel took the
- * page out of the page table on its own (reclaim), and it has to be mapped again.
+ * page out of the page table on its own (reclaim), and it has to be mapped again. With it went what the
+ * kernel knew of stores to it, where it keeps that itself (home_writes.c): the page may have been stored to.
  */
 static int map_again(struct lane *lane, struct dsm_region *r, size_t page, bool present)
 {
-	bool writable = r->table.pages[page].state == PAGE_WRITE;
+	struct page *p = &r->table.pages[page];
 
 	stats_add(&lane->stats.faults_resolved_elsewhere, 1);
+	if (!present && p->state == PAGE_READ && r->home_writes.chunks &&
+	    home_of(&r->home, page) == runtime.node) {
+		region_note_dirty(r, page);
+		p->state = PAGE_WRITE;
+	}
 	if (!present)
-		return pages_map(r, page, 1, writable);
-	return writable ? pages_protect(r, page, 1, false) : 0;
+		return pages_map(r, page, 1, p->state == PAGE_WRITE);
+	return p->state == PAGE_WRITE ? pages_protect(r, page, 1, false) : 0;
 }
 
 int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool write, bool present)
@@ -168,7 +174,8 @@ static int begin_home_interval(struct lane *lane, struct dsm_region *r, size_t p
 	uint64_t *versions = (uint64_t *)(void *)lane->scratch,
 		 *held = r->table.held + page * r->blocks_per_page;
 
-	atomic_fetch_add_explicit(region_interval(r, page), 1, memory_order_seq_cst); /* odd */
+	/* Odd; it may be so already, if mapping the page failed. We alone write it, under the page's lock. */
+	atomic_store(region_interval(r, page), atomic_load(region_interval(r, page)) | 1);
 	int error = runtime.ops->post_read(runtime.transport, lane, runtime.node, SEGMENT_VERSIONS(r->id),
 					   region_versions_offset(r, page), versions,
 					   r->blocks_per_page * sizeof *versions);

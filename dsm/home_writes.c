@@ -1,10 +1,10 @@
 /*
  * Going over. A range belongs to one userfaultfd, and whether write-protection is lifted by the kernel or
  * faults is a property of that: so a chunk is unregistered from the region's and registered with another. In
- * between its pages are writable and nothing is noticed. Therefore they are copied before, and compared when
- * they are protected again: what differs was stored to. (A store of the value that was there already makes no
- * difference to anybody.) The locks of all its pages are held meanwhile, so that no thread of this node
- * resolves a fault by what was.
+ * between its pages are writable and nothing is noticed; therefore they are marked dirty before, and the next
+ * pass protects and publishes all of them, stored to or not. (Comparing them with a copy would not do: a page
+ * may have been fetched that had other bytes in between.) All their locks are held meanwhile, so that no
+ * thread of this node resolves a fault by what was.
  */
 #include "dsm/home_writes.h"
 
@@ -12,10 +12,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "dsm/fault.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
@@ -24,19 +22,18 @@
 
 #define CHUNK_SHIFT 9 /* 512 pages of 4 KiB: one page table */
 #define CHUNK_PAGES ((size_t)1 << CHUNK_SHIFT)
-/* Faults in one interval that cost more than going over and back does, about. */
-#define ENOUGH_DIRTY 64
+/* Half of a chunk: going over takes all of its pages for changed once, and costs less than that many faults.
+ */
+#define ENOUGH_DIRTY 256
 /* Scans in vain, after which a chunk comes back. */
 #define ENOUGH_IDLE 16
 /* Chunks of a region that may be scanned: each may cost two mappings (vm.max_map_count, 65530 for the
  * process). */
 #define SCANNED_MOST ((size_t)4096)
 #define FOUND_AT_ONCE 64
-#define COPY_BYTES (CHUNK_PAGES * 4096)
 
 /* Made when first needed; by the thread that publishes. */
 static int uffd = -1, pagemap = -1;
-static unsigned char *copy; /* of a chunk */
 
 /* --- making ----------------------------------------------------------------------------------------------
  */
@@ -72,20 +69,10 @@ void home_writes_close(void)
 		close(uffd);
 	if (pagemap >= 0)
 		close(pagemap);
-	if (copy)
-		munmap(copy, COPY_BYTES);
 	uffd = pagemap = -1;
-	copy = NULL;
 }
 
-static unsigned char *map_copy(void)
-{
-	void *memory = mmap(NULL, COPY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return memory == MAP_FAILED ? NULL : memory;
-}
-
-static int make_tools(void)
+static int open_descriptors(void)
 {
 	if (uffd < 0)
 		uffd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
@@ -94,9 +81,7 @@ static int make_tools(void)
 				 false, NULL);
 	if (pagemap < 0)
 		pagemap = pagemap_open();
-	if (!copy)
-		copy = map_copy();
-	return uffd < 0 ? uffd : pagemap < 0 ? pagemap : copy ? 0 : -ENOMEM;
+	return uffd < 0 ? uffd : pagemap < 0 ? pagemap : 0;
 }
 
 /* --- scanning --------------------------------------------------------------------------------------------
@@ -112,18 +97,41 @@ static void want_switch(struct home_writes *w, size_t chunk)
 	w->to_switch[chunk / 64] |= (uint64_t)1 << (chunk % 64);
 }
 
+static void mark_dirty(struct dsm_region *r, size_t first, size_t count)
+{
+	for (size_t page = first; page < first + count; page++)
+		if (r->table.pages[page].state != PAGE_UNMAPPED) {
+			r->table.pages[page].state = PAGE_WRITE;
+			region_note_dirty(r, page);
+		}
+}
+
+/* What was found and could not be visited is protected again, and no scan will tell of it: it counts as
+ * dirty. */
+static void keep_for_later(struct dsm_region *r, size_t first, size_t count)
+{
+	for (size_t page = first; page < first + count; page++) {
+		page_lock(&r->table.pages[page]);
+		mark_dirty(r, page, 1);
+		page_unlock(&r->table.pages[page]);
+	}
+}
+
 /* Visits what was found, and notes that its chunks are in use. */
 static int visit_found(struct dsm_region *r, const struct page_region *found, size_t count,
 		       int (*visit)(void *, size_t, size_t), void *argument)
 {
 	int error = 0;
 
-	for (size_t i = 0; i < count && !error; i++) {
+	for (size_t i = 0; i < count; i++) {
 		size_t first = (size_t)(found[i].start - (uintptr_t)r->app) >> r->page_shift;
 		size_t end = (size_t)(found[i].end - (uintptr_t)r->app) >> r->page_shift;
 		for (size_t chunk = first >> CHUNK_SHIFT; chunk <= (end - 1) >> CHUNK_SHIFT; chunk++)
 			r->home_writes.idle[chunk] = 1;
-		error = visit(argument, first, end - first);
+		if (!error)
+			error = visit(argument, first, end - first);
+		if (error)
+			keep_for_later(r, first, end - first);
 	}
 	return error;
 }
@@ -198,26 +206,15 @@ static bool may_be_scanned(const struct dsm_region *r, size_t chunk)
 	return true;
 }
 
-static void mark_dirty(struct dsm_region *r, size_t page)
-{
-	r->table.pages[page].state = PAGE_WRITE;
-	region_note_dirty(r, page);
-}
-
-static int mark_found(void *argument, size_t first, size_t count)
-{
-	for (size_t page = first; page < first + count; page++)
-		mark_dirty(argument, page);
-	return 0;
-}
-
-/* Moves a chunk from one descriptor to the other. Its pages are locked. False: it is as it was. */
+/* Moves a chunk from one descriptor to the other. Its pages are locked. False: it stays where it is; but then
+ * too it may have lost its protection. */
 static bool move(struct dsm_region *r, size_t chunk, int from, int to)
 {
 	unsigned char *start = region_app(r, chunk << CHUNK_SHIFT);
 	size_t bytes = CHUNK_PAGES << r->page_shift;
 	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
 
+	mark_dirty(r, chunk << CHUNK_SHIFT, CHUNK_PAGES);
 	if (uffd_unregister(from, start, bytes))
 		return false; /* too many mappings */
 	int error = uffd_register(to, start, bytes, modes, NULL);
@@ -233,52 +230,22 @@ static bool move(struct dsm_region *r, size_t chunk, int from, int to)
 	return false;
 }
 
-/* Marks the pages of the chunk that are not as they were. They are protected, so that no store goes
- * unnoticed. */
-static void mark_changed(struct dsm_region *r, size_t chunk)
-{
-	size_t first = chunk << CHUNK_SHIFT;
-	int error = pages_protect(r, first, CHUNK_PAGES, true);
-
-	for (size_t i = 0; i < CHUNK_PAGES; i++)
-		if (r->table.pages[first + i].state == PAGE_READ &&
-		    (error ||
-		     memcmp(region_alias(r, first + i), copy + (i << r->page_shift), region_page_bytes(r))))
-			mark_dirty(r, first + i);
-}
-
-/* From scans to faults. What was stored to since the last scan is found by one more, after the copy was made:
- * a store that comes after the scan differs from the copy. */
-static void come_back(struct dsm_region *r, size_t chunk)
-{
-	if (scan_chunks(r, chunk, chunk + 1, mark_found, r) || !move(r, chunk, uffd, r->uffd))
-		return;
-	r->home_writes.idle[chunk] = 0;
-	r->home_writes.scanned--;
-	mark_changed(r, chunk);
-}
-
-static void go_over(struct dsm_region *r, size_t chunk)
-{
-	if (r->home_writes.scanned >= SCANNED_MOST || !may_be_scanned(r, chunk) ||
-	    !move(r, chunk, r->uffd, uffd))
-		return;
-	r->home_writes.idle[chunk] = 1;
-	r->home_writes.scanned++;
-	mark_changed(r, chunk);
-}
-
 static void switch_chunk(struct dsm_region *r, size_t chunk)
 {
-	size_t first = chunk << CHUNK_SHIFT;
+	struct home_writes *w = &r->home_writes;
 
-	pages_lock(&r->table, first, CHUNK_PAGES);
-	memcpy(copy, region_alias(r, first), CHUNK_PAGES << r->page_shift);
-	if (is_scanned(&r->home_writes, chunk))
-		come_back(r, chunk);
-	else
-		go_over(r, chunk);
-	pages_unlock(&r->table, first, CHUNK_PAGES);
+	pages_lock(&r->table, chunk << CHUNK_SHIFT, CHUNK_PAGES);
+	if (is_scanned(w, chunk)) {
+		w->idle[chunk] = 1;
+		if (move(r, chunk, uffd, r->uffd)) {
+			w->idle[chunk] = 0;
+			w->scanned--;
+		}
+	} else if (w->scanned < SCANNED_MOST && may_be_scanned(r, chunk) && move(r, chunk, r->uffd, uffd)) {
+		w->idle[chunk] = 1;
+		w->scanned++;
+	}
+	pages_unlock(&r->table, chunk << CHUNK_SHIFT, CHUNK_PAGES);
 }
 
 void home_writes_adapt(struct dsm_region *r)
@@ -287,7 +254,7 @@ void home_writes_adapt(struct dsm_region *r)
 
 	for (size_t word = 0; word < (w->chunks + 63) / 64; word++) {
 		for (uint64_t bits = w->to_switch[word]; bits; bits &= bits - 1)
-			if (!make_tools())
+			if (!open_descriptors())
 				switch_chunk(r, word * 64 + (size_t)__builtin_ctzll(bits));
 		w->to_switch[word] = 0;
 	}

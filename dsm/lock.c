@@ -201,8 +201,9 @@ static int acquire(const void *address, const char *what)
 {
 	int error = consistency_acquire(what);
 
+	/* Published: it may have come to us within this node, from a thread that stored and left it to us. */
 	if (error)
-		lock_give(address, what, false);
+		lock_give(address, what, true);
 	return error;
 }
 

@@ -126,7 +126,7 @@ static int post_data(struct batch *batch, size_t page, uint64_t *changed, uint64
 	struct page *p = &r->table.pages[page];
 	const unsigned char *now = region_alias(r, page);
 	unsigned char *twin = twin_of(r, p);
-	int error = region_populate_home(r, page);
+	int error = 0;
 
 	for (unsigned b = 0; b < r->blocks_per_page && !error; b++) {
 		size_t at = (size_t)b << r->block_shift;
@@ -237,6 +237,15 @@ static void keep_twin(struct dsm_region *r, struct page *p)
 	}
 }
 
+static void end_home_interval(struct dsm_region *r, size_t page)
+{
+	_Atomic uint64_t *interval = region_interval(r, page);
+
+	/* Even. Release: after the versions and the log, which are complete. */
+	atomic_store_explicit(interval, (atomic_load_explicit(interval, memory_order_relaxed) | 1) + 1,
+			      memory_order_release);
+}
+
 static void finish_page(struct batch *batch, size_t page, uint64_t changed, const uint64_t *old)
 {
 	struct dsm_region *r = batch->region;
@@ -249,8 +258,7 @@ static void finish_page(struct batch *batch, size_t page, uint64_t changed, cons
 		note_density(r, p, changed);
 		publish_drop_twin(r, p);
 		if (r->blocks_per_page > 1)
-			atomic_fetch_add_explicit(region_interval(r, page), 1,
-						  memory_order_release); /* even: over */
+			end_home_interval(r, page);
 	} else {
 		note_heat(r, p, changed);
 		keep_twin(r, p);
@@ -323,10 +331,7 @@ static int end_batch(struct batch *batch, int error)
 					batch->old + OLD_WORDS);
 	/* Also when posting failed on the way: nothing may be under way once the lane is let go. */
 	int completed = runtime.ops->complete(runtime.transport, batch->lane);
-	error = error ? error : completed;
-	if (!error)
-		change_log_commit(batch->home, batch->logged);
-	return error;
+	return error ? error : completed;
 }
 
 /* Locked pages of one home that are all PAGE_WRITE, at most pages_per_batch(). */
@@ -336,6 +341,10 @@ static int publish_batch(struct lane *lane, struct dsm_region *r, size_t first, 
 
 	begin_batch(&batch, lane, r, first, count);
 	int error = protect(&batch);
+	/* Before anything is posted: what fails here must not leave pages that are published and not logged.
+	 */
+	for (size_t i = 0; i < count && !error; i++)
+		error = region_populate_home(r, first + i);
 	if (!error)
 		error = post_pages(&batch);
 	error = end_batch(&batch, error);
@@ -397,28 +406,14 @@ static int publish_home_batch(struct lane *lane, struct dsm_region *r, size_t fi
 	return error;
 }
 
-/* If that fails, the scan will not tell of the pages again: they count as dirty. */
-static void remember_dirty(struct dsm_region *r, size_t first, size_t count)
-{
-	pages_lock(&r->table, first, count);
-	for (size_t page = first; page < first + count; page++) {
-		r->table.pages[page].state = PAGE_WRITE;
-		region_note_dirty(r, page);
-	}
-	pages_unlock(&r->table, first, count);
-}
-
 static int publish_home_run(void *argument, size_t first, size_t count)
 {
 	struct pass *pass = argument;
 	int error = 0;
 
-	for (size_t done = 0, some; done < count; done += some) {
+	for (size_t done = 0, some; done < count && !error; done += some) {
 		some = count - done < PASS_PAGES_MAX ? count - done : PASS_PAGES_MAX;
-		if (!error)
-			error = publish_home_batch(pass->lane, pass->region, first + done, some);
-		if (error)
-			remember_dirty(pass->region, first + done, some);
+		error = publish_home_batch(pass->lane, pass->region, first + done, some);
 	}
 	return error;
 }

@@ -578,6 +578,10 @@ int dsm_region_destroy(dsm_region *r)
 	}
 	atomic_store(&runtime.regions[r->id], NULL);
 	lanes_quiesce();
+	/* Once more: until here threads of other nodes may have been publishing to ours, or comparing
+	 * versions. */
+	if (!error)
+		error = bootstrap_agree(what, 0, NULL);
 	destroyed_remember(r->app, r->bytes, r->name);
 	r->app = NULL;
 	release(r);

@@ -20,7 +20,8 @@
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 
-/* Index of the word with the readers: a cache line away from the queue's tail. */
+/* Where the count of readers is: a cache line away from the queue's tail, and maybe on a page of another
+ * home. */
 #define STATE 8
 #define WRITER ((uint64_t)1 << 63)
 
@@ -40,9 +41,22 @@ static bool count_reader(const void *address, const struct word *word, int by)
 	return counted;
 }
 
-static int add(const struct word *word, uint64_t what, uint64_t *old)
+static int find_state(const dsm_rwlock *lock, const char *what, struct word *state)
 {
-	return word_fetch_add(word, STATE, what, old);
+	return word_find(&lock->opaque[STATE], sizeof lock->opaque[STATE], what, state);
+}
+
+/* The queue's tail and the count. */
+static int find_both(const dsm_rwlock *lock, const char *what, struct word *tail, struct word *state)
+{
+	int error = word_find(lock, sizeof *lock, what, tail);
+
+	return error ? error : find_state(lock, what, state);
+}
+
+static int add(const struct word *state, uint64_t what, uint64_t *old)
+{
+	return word_fetch_add(state, 0, what, old);
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------
@@ -60,49 +74,50 @@ static int try_to_enter(const struct word *word)
 	return error ? error : -EBUSY;
 }
 
-static int enter_in_turn(dsm_rwlock *lock, const struct word *word, const char *what)
+static int enter_in_turn(dsm_rwlock *lock, const struct word *tail, const struct word *state,
+			 const char *what)
 {
 	uint64_t old;
-	int error = lock_take(lock, word, what), given;
+	int error = lock_take(lock, tail, what), given;
 
 	if (error)
 		return error;
-	error = add(word, 1, &old);
+	error = add(state, 1, &old);
 	given = lock_give(lock, what, false);
 	return error ? error : given;
 }
 
 static int read_lock(dsm_rwlock *lock, bool wait, const char *what)
 {
-	struct word word;
+	struct word tail, state;
 	uint64_t old;
-	int error = word_find(lock, sizeof *lock, what, &word);
+	int error = find_both(lock, what, &tail, &state);
 
 	if (!error && lock_is_mine(lock))
 		error = -EDEADLK;
 	if (!error)
-		error = try_to_enter(&word);
+		error = try_to_enter(&state);
 	if (error == -EBUSY && wait)
-		error = enter_in_turn(lock, &word, what);
+		error = enter_in_turn(lock, &tail, &state, what);
 	if (error == -EDEADLK)
 		report("%s: this thread has the lock at %p for writing", what, (void *)lock);
 	if (error)
 		return error;
-	error = count_reader(lock, &word, 1) ? consistency_acquire(what) : -ENOMEM;
+	error = count_reader(lock, &tail, 1) ? consistency_acquire(what) : -ENOMEM;
 	if (!error)
 		return 0;
 	if (error != -ENOMEM)
 		count_reader(lock, NULL, -1);
-	add(&word, (uint64_t)-1, &old);
+	add(&state, (uint64_t)-1, &old);
 	return error;
 }
 
 static int read_unlock(dsm_rwlock *lock)
 {
 	static const char what[] = "dsm_read_unlock()";
-	struct word word;
+	struct word state;
 	uint64_t old;
-	int error = word_find(lock, sizeof *lock, what, &word);
+	int error = find_state(lock, what, &state);
 
 	if (error)
 		return error;
@@ -111,7 +126,7 @@ static int read_unlock(dsm_rwlock *lock)
 		return -EPERM;
 	}
 	error = consistency_release(what);
-	return error ? error : add(&word, (uint64_t)-1, &old);
+	return error ? error : add(&state, (uint64_t)-1, &old);
 }
 
 /* --- writing ---------------------------------------------------------------------------------------------
@@ -124,7 +139,7 @@ static int wait_for_readers(const struct word *word, const char *what)
 	uint64_t state, deadline = 0;
 
 	for (unsigned turns = 0;;) {
-		int error = word_read(word, STATE, &state);
+		int error = word_read(word, 0, &state);
 		if (error || state == WRITER)
 			return error;
 		if (!backoff(&turns))
@@ -156,21 +171,21 @@ static int exclude_readers(const struct word *word, const char *what)
 static int exclude_readers_now(const struct word *word)
 {
 	uint64_t old;
-	int error = word_compare_swap(word, STATE, 0, WRITER, &old);
+	int error = word_compare_swap(word, 0, 0, WRITER, &old);
 
 	return error ? error : old ? -EBUSY : 0;
 }
 
 static int write_lock(dsm_rwlock *lock, bool wait, const char *what)
 {
-	struct word word;
-	int error = word_find(lock, sizeof *lock, what, &word);
+	struct word tail, state;
+	int error = find_both(lock, what, &tail, &state);
 
 	if (!error)
-		error = wait ? lock_take(lock, &word, what) : lock_try(lock, &word);
+		error = wait ? lock_take(lock, &tail, what) : lock_try(lock, &tail);
 	if (error)
 		return error;
-	error = wait ? exclude_readers(&word, what) : exclude_readers_now(&word);
+	error = wait ? exclude_readers(&state, what) : exclude_readers_now(&state);
 	if (error) {
 		lock_give(lock, what, false);
 		return error;
@@ -184,9 +199,9 @@ static int write_lock(dsm_rwlock *lock, bool wait, const char *what)
 static int write_unlock(dsm_rwlock *lock)
 {
 	static const char what[] = "dsm_write_unlock()";
-	struct word word;
+	struct word state;
 	uint64_t old;
-	int error = word_find(lock, sizeof *lock, what, &word);
+	int error = find_state(lock, what, &state);
 
 	if (error)
 		return error;
@@ -198,7 +213,7 @@ static int write_unlock(dsm_rwlock *lock)
 	 * between. */
 	error = consistency_release(what);
 	if (!error)
-		error = add(&word, (uint64_t)0 - WRITER, &old);
+		error = add(&state, (uint64_t)0 - WRITER, &old);
 	int given = lock_give(lock, what, false);
 	return error ? error : given;
 }
