@@ -158,6 +158,35 @@ static void readers_share_and_writers_do_not(void)
 	CHECK_EQUAL(dsm_barrier(), 0);
 }
 
+/* A lock may lie on pages of two homes. */
+static void a_lock_across_homes(void)
+{
+	struct dsm_region_options options = {.home = DSM_HOME_CYCLIC, .chunk_bytes = 4096};
+	dsm_region *r;
+
+	if (!CHECK_EQUAL(dsm_region_create("across", 4 * 4096, &options, &r), 0))
+		return;
+	char *base = dsm_region_base(r);
+	dsm_rwlock *lock = (dsm_rwlock *)(void *)(base + 4096 - 64);
+	volatile char *beside = base + 4096 + 1024;
+	if (node == 1) {
+		CHECK_EQUAL(dsm_write_lock(lock), 0);
+		*beside = 1;
+	}
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(*beside, 1); /* its page is fetched */
+	if (node != 1)
+		CHECK_EQUAL(dsm_try_read_lock(lock), -EBUSY);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	if (node == 1)
+		CHECK_EQUAL(dsm_write_unlock(lock), 0);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(dsm_read_lock(lock), 0);
+	CHECK_EQUAL(dsm_read_unlock(lock), 0);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(dsm_region_destroy(r), 0);
+}
+
 /* Many locks at once, of which a node holds many. */
 static void many_locks(void)
 {
@@ -414,6 +443,8 @@ int main(int argc, char **argv)
 	nodes_case("broadcasts");
 	broadcasts();
 	end();
+	nodes_case("a read-write lock across pages of two homes");
+	a_lock_across_homes();
 	nodes_case("thousands of locks at once");
 	many_locks();
 	return nodes_end();

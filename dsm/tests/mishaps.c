@@ -1,0 +1,236 @@
+/*
+ * What the kernel refuses or takes away at a bad moment, and what is left of a region that is gone: nothing
+ * that was stored gets lost by it. The kernel's part is played by wrappers of madvise() and ioctl(), which
+ * this program puts before libc's.
+ */
+#include "dsm/tests/nodes.h"
+
+#include <errno.h>
+#include <mpi.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kernel/memory.h"
+#include "kernel/uapi.h"
+
+#define PAGES 512 /* a chunk: see home_writes.c */
+#define WORDS (4096 / sizeof(uint64_t))
+
+static int node;
+static volatile uint64_t *base;
+static dsm_region *region;
+
+/* --- the kernel -------------------------------------------------------------------------------------------
+ */
+
+static atomic_int fail_register, fail_continue, fail_populate; /* the next one */
+
+static bool taken(atomic_int *failure)
+{
+	return atomic_load(failure) && atomic_exchange(failure, 0);
+}
+
+int madvise(void *address, size_t bytes, int advice)
+{
+	if (advice == MADV_POPULATE_WRITE && taken(&fail_populate)) {
+		errno = EFAULT;
+		return -1;
+	}
+	return (int)syscall(SYS_madvise, address, bytes, advice);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, request);
+	void *argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (request == UFFDIO_REGISTER && taken(&fail_register)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (request == UFFDIO_CONTINUE && taken(&fail_continue)) {
+		((struct uffdio_continue *)argument)->mapped = -ENOMEM;
+		errno = ENOMEM;
+		return -1;
+	}
+	return (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
+/* --- the cases
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Not dsm_barrier(): that publishes and acquires, and here it matters who does when. */
+static void meet(void)
+{
+	MPI_Barrier(MPI_COMM_WORLD);
+}
+
+static void begin(size_t page_bytes, size_t bytes, int home, bool sparse)
+{
+	struct dsm_region_options options = {
+	    .page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .home_node = home, .sparse = sparse};
+
+	CHECK_EQUAL(dsm_region_create("mishaps", bytes, &options, &region), 0);
+	base = dsm_region_base(region);
+	meet();
+}
+
+static void end(void)
+{
+	CHECK_EQUAL(dsm_region_destroy(region), 0);
+}
+
+static void store_everywhere(uint64_t value)
+{
+	for (size_t p = 0; p < PAGES; p++)
+		base[p * WORDS] = value;
+}
+
+/* @writer releases, then the others acquire and find @value on page 5. */
+static void all_find(int writer, uint64_t value)
+{
+	if (node == writer)
+		CHECK_EQUAL(dsm_release(), 0);
+	meet();
+	if (node != writer)
+		CHECK_EQUAL(dsm_acquire(), 0);
+	CHECK_EQUAL(base[5 * WORDS], value);
+	meet();
+}
+
+static void a_region_with_the_number_of_one_that_is_gone(void)
+{
+	begin(4096, PAGES * 4096, 0, false);
+	if (node == 0) {
+		store_everywhere(1);
+		CHECK_EQUAL(dsm_release(), 0);
+	}
+	end(); /* node 1 has not acquired: the entries are in the log still */
+	begin(4096, PAGES * 4096, 1, false);
+	if (node == 1)
+		store_everywhere(10);
+	all_find(1, 10);
+	if (node == 1) {
+		base[5 * WORDS] = 11;
+		CHECK_EQUAL(dsm_acquire(), 0);
+		CHECK_EQUAL(base[5 * WORDS], 11);
+	}
+	all_find(1, 11);
+	end();
+}
+
+static void a_page_at_home_is_reclaimed(void)
+{
+	begin(4096, PAGES * 4096, 1, false);
+	if (node == 1)
+		store_everywhere(10); /* in bulk: stores are found by scanning from now on */
+	all_find(1, 10);
+	if (node == 1) {
+		base[5 * WORDS] = 11;
+		madvise((void *)(base + 5 * WORDS), 4096, MADV_DONTNEED);
+		CHECK_EQUAL(base[5 * WORDS], 11);
+	}
+	all_find(1, 11);
+	end();
+}
+
+static void a_chunk_cannot_go_over(void)
+{
+	begin(4096, PAGES * 4096, 0, false);
+	if (node == 0) {
+		store_everywhere(10);
+		atomic_store(&fail_register, 1);
+	}
+	all_find(0, 10);
+	for (uint64_t value = 11; value < 14; value++) {
+		if (node == 0)
+			base[5 * WORDS] = value;
+		all_find(0, value);
+	}
+	atomic_store(&fail_register, 0);
+	end();
+}
+
+/* The interval of a page of many blocks has begun, and mapping it fails: the next store begins the same one.
+ */
+static void a_page_at_home_cannot_be_mapped(void)
+{
+	if (!nodes_have_pages(2 * MIB, 1, (unsigned)dsm_nodes()))
+		return;
+	begin(2 * MIB, 2 * MIB, 0, true);
+	if (node == 0) {
+		atomic_store(&fail_continue, 1);
+		CHECK_EQUAL(dsm_prefetch((const void *)base, 8, true), -ENOMEM);
+		base[0] = 10;
+		base[1] = 20;
+		CHECK_EQUAL(dsm_release(), 0);
+		base[0] = 66;
+	}
+	meet();
+	if (node == 1) {
+		CHECK_EQUAL(dsm_acquire(), 0);
+		CHECK_EQUAL(base[1], 20); /* and has seen a 66 that nobody published */
+	}
+	meet();
+	if (node == 0) {
+		base[0] = 10;
+		CHECK_EQUAL(dsm_release(), 0);
+	}
+	meet();
+	if (node == 1) {
+		CHECK_EQUAL(dsm_acquire(), 0);
+		CHECK_EQUAL(base[0], 10);
+	}
+	meet();
+	end();
+}
+
+/* A page cannot be allocated at its home when several are published: the next release publishes all. */
+static void a_pool_is_empty_when_pages_are_published(void)
+{
+	int last = dsm_nodes() - 1; /* looks on */
+	size_t words = 2 * MIB / sizeof(uint64_t);
+
+	if (!nodes_have_pages(2 * MIB, 2, (unsigned)dsm_nodes()))
+		return;
+	begin(2 * MIB, 4 * MIB, 0, true);
+	CHECK_EQUAL(base[0] + base[words], 0);
+	meet();
+	if (node == 1) {
+		base[0] = base[words] = 1;
+		atomic_store(&fail_populate, 1);
+		CHECK_EQUAL(dsm_release(), -ENOSPC);
+		CHECK_EQUAL(dsm_release(), 0);
+	}
+	meet();
+	if (node == last) {
+		CHECK_EQUAL(dsm_acquire(), 0);
+		CHECK_EQUAL(base[0], 1);
+		CHECK_EQUAL(base[words], 1);
+	}
+	meet();
+	end();
+}
+
+int main(int argc, char **argv)
+{
+	nodes_begin(&argc, &argv);
+	node = dsm_node();
+	nodes_case("log entries of a region that is gone");
+	a_region_with_the_number_of_one_that_is_gone();
+	nodes_case("a page at home is reclaimed");
+	a_page_at_home_is_reclaimed();
+	nodes_case("a chunk cannot go over to scanning");
+	a_chunk_cannot_go_over();
+	nodes_case("a page at home cannot be mapped");
+	a_page_at_home_cannot_be_mapped();
+	nodes_case("a pool is empty when pages are published");
+	a_pool_is_empty_when_pages_are_published();
+	return nodes_end();
+}
