@@ -185,6 +185,8 @@ void home_writes_count(struct dsm_region *r, size_t first, size_t count)
 {
 	struct home_writes *w = &r->home_writes;
 
+	if (!w->chunks)
+		return;
 	for (size_t page = first; page < first + count; page++) {
 		size_t chunk = page >> CHUNK_SHIFT;
 		if (chunk < w->chunks && !is_scanned(w, chunk) && ++w->dirty[chunk] == ENOUGH_DIRTY)

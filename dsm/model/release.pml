@@ -180,7 +180,6 @@ byte mapped_[NODES * PAGES];
 bool locked_[NODES * PAGES];
 #define LOCKED(n, p) locked_[(n) * PAGES + (p)]
 byte dirty[NODES], cached[NODES]; /* sets of pages, as bits */
-bool publishing[NODES];		  /* a pass of release() is under way (consistency.c) */
 byte applied_[NODES * HOMES * NODES];
 #define APPLIED(n, h, q) applied_[((n) * HOMES + (h)) * NODES + (q)]
 
@@ -197,11 +196,8 @@ byte required_[NODES * ALL_WORDS]; /* what a load of the node must find at least
 bool reading_[NODES * HOMES]; /* the node has read heads of the home, and is about to read entries */
 #define READING(n, h) reading_[(n) * HOMES + (h)]
 
-<<<<<<< HEAD
 byte passes[NODES]; /* passes of release() begun and ended: odd while one is under way (consistency.c) */
 
-=======
->>>>>>> c89bc74 (Publish page by page in the model, as publish.c does)
 byte busy[NODES]; /* threads of a node that have not done all they want to do */
 byte arrived;	  /* nodes that have released for the last time */
 bool lock_taken;

@@ -468,7 +468,8 @@ static uint64_t *word(unsigned instance, unsigned number)
  * runtime could know of. */
 static struct beside {
 	struct {
-		_Alignas(64) _Atomic uint64_t at; /* round << 32 | instances done */
+		_Atomic uint64_t at; /* round << 32 | instances done */
+		uint64_t padding[7]; /* a line apart; MPI aligns the window to less than a line */
 	} role[ROLES_MAX];
 	_Atomic uint64_t message[FLAGS][INSTANCES]; /* the last round in which it was sent */
 } * beside;
