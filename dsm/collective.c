@@ -57,7 +57,7 @@ static size_t buffer_offset(void)
  */
 static int offer(const void *piece, size_t bytes, const char *what)
 {
-	if (piece)
+	if (piece && bytes)
 		memcpy((unsigned char *)segment.memory + buffer_offset(), piece, bytes);
 	return barrier_pass(what);
 }
@@ -201,7 +201,7 @@ static int broadcast_piece(unsigned char *buffer, size_t bytes, int root)
 	if (error)
 		return error;
 	finished_rounds++;
-	if (root != runtime.node)
+	if (root != runtime.node && bytes)
 		memcpy(buffer, piece, bytes);
 	return 0;
 }
