@@ -18,6 +18,7 @@
 static const char *const transport_words[] = {"auto", "shm", "verbs", NULL};
 static const char *const delivery_words[] = {"default", "inline", "thread-spin", "thread-block", NULL};
 static const char *const page_size_words[] = {"4KiB", "2MiB", "1GiB", NULL};
+static const char *const chunk_words[] = {"2MiB", "64MiB", "1GiB", "16GiB", NULL};
 
 #define AT(field) offsetof(struct settings, field)
 
@@ -66,6 +67,11 @@ static const struct setting table[] = {
      "port of that device; 0: the first active one"},
     {"MINORCA_VERBS_GID", SETTING_SIGNED, "", "-1", NULL, -1, 1023, false, AT(verbs_gid),
      "GID index; -1: a RoCE v2 address if there is one, else 0"},
+    {"MINORCA_VERBS_CHUNK", SETTING_BYTES, "bytes", "1GiB", chunk_words, 0, 0, true, AT(verbs_chunk_bytes),
+     "memory is registered with the RDMA device in pieces of this size; what a node is not home of is not "
+     "made accessible to others, piece by piece"},
+    {"MINORCA_VERBS_READ", SETTING_SIZE, "bytes", "0", NULL, 0, (int64_t)1 << 30, false, AT(verbs_read_bytes),
+     "reads of more than this are split, and the parts are under way together; 0: they are not split"},
 };
 
 #define TABLE_LENGTH (sizeof table / sizeof table[0])

@@ -36,25 +36,28 @@
 /* Segments per node: two for each of 64 regions, and words of the runtime's own. */
 #define SEGMENTS_MAX 144
 
-/* What a node tells its peers of a segment: opaque to all but the transport. Plain bytes, sent by MPI. */
-struct segment_key {
-	unsigned char bytes[48];
-};
-
-/* What a node tells its peers of itself when transports are opened, likewise. Lane-specific data follows by
- * connect(). */
+/* What a node tells its peers of itself when transports are opened: opaque to all but the transport. Plain
+ * bytes, sent by MPI. */
 struct transport_address {
 	unsigned char bytes[64];
 };
 
+/* What peers (this node among them) may do to a segment, by the transport. */
+enum { PEERS_READ = 1, PEERS_WRITE = 2, PEERS_ATOMIC = 4 };
+
 /* A node's own memory that it exposes. */
 struct segment_memory {
-	int fd;	    /* memory file that holds it, whole */
-	void *base; /* where it is mapped here (the alias mapping) */
+	const char *name; /* for messages: "region grid" */
+	int fd;		  /* memory file that holds it, whole */
+	void *base;	  /* where it is mapped here (the alias mapping) */
 	size_t bytes;
 	size_t page_bytes; /* page size of the file */
-	bool atomic;	   /* targets of atomics may lie in it */
+	unsigned access;   /* PEERS_*: what they need, and no more */
 	bool words;	   /* it is made of words that each have a meaning: none is ever seen half written */
+	/* Whether peers need anything in [@offset, @offset + @bytes); NULL: all of it. The rest is reached by
+	 * this node's own operations only, as their @local. */
+	bool (*is_served)(const void *argument, uint64_t offset, uint64_t bytes);
+	const void *argument; /* of is_served() */
 };
 
 struct lane; /* dsm/lane.h */
@@ -70,6 +73,9 @@ struct transport_config {
 	const char *device;   /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
 	int port;	      /* verbs: MINORCA_VERBS_PORT, or 0: choose */
 	int gid_index;	      /* verbs: MINORCA_VERBS_GID, or -1: choose */
+	uint64_t chunk_bytes; /* verbs: MINORCA_VERBS_CHUNK; a power of two, the same on all nodes */
+	uint64_t read_bytes;  /* verbs: MINORCA_VERBS_READ, or 0: reads are not split */
+	uint64_t job_key[2];  /* random, the same on all nodes of this job, and secret */
 };
 
 struct transport_ops {
@@ -85,26 +91,21 @@ struct transport_ops {
 	int (*open)(const struct transport_config *config, struct transport **out,
 		    struct transport_address *address);
 
-	/*
-	 * How many bytes of connection data this node has for each peer (0: none); fill() writes them for one
-	 * peer. connect() makes @peer (maybe this node) reachable, given its address and the data that it
-	 * filled for us.
-	 */
-	size_t (*connection_bytes)(struct transport *);
-	int (*connection_fill)(struct transport *, int peer, void *data);
-	int (*connect)(struct transport *, int peer, const struct transport_address *address,
-		       const void *data);
+	/* Makes @peer (maybe this node) known by its address. Nobody uses the transport before all nodes know
+	 * all. Errors are reported. */
+	int (*connect)(struct transport *, int peer, const struct transport_address *address);
 
-	/* Own memory in; @key is what peers must be told. @id < SEGMENTS_MAX. Errors are reported. */
-	int (*expose)(struct transport *, unsigned id, const struct segment_memory *memory,
-		      struct segment_key *key);
-	/* A peer's (maybe this node's) segment, by its key. */
-	int (*attach)(struct transport *, unsigned id, int peer, const struct segment_key *key);
+	/* The size of what peers must be told of a segment of @bytes, its key: the same on all nodes. */
+	size_t (*key_bytes)(struct transport *, size_t bytes);
+	/* Own memory in, its @key out. @id < SEGMENTS_MAX. Errors are reported. */
+	int (*expose)(struct transport *, unsigned id, const struct segment_memory *memory, void *key);
+	/* A peer's (maybe this node's) segment of @bytes, by its key. Errors are reported. */
+	int (*attach)(struct transport *, unsigned id, int peer, size_t bytes, const void *key);
 	/* Forgets segment @id, own and peers'. Nobody uses it any more. Never fails. */
 	void (*detach)(struct transport *, unsigned id);
 
-	/* One-sided operations. @local lies in the lane's scratch buffer or in an exposed segment of this
-	 * node, and stays as it is until complete(). */
+	/* One-sided operations. @local lies in the lane's scratch buffer or in this node's part of the same
+	 * segment, and stays as it is until complete(). */
 	int (*post_read)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,
 			 void *local, size_t bytes);
 	int (*post_write)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,

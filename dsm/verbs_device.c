@@ -392,6 +392,7 @@ int verbs_device_open(const struct transport_config *config, struct verbs_device
 	}
 	note_capabilities(&device, chosen.software, &attr);
 	device.piece_bytes = verbs_piece_bytes(port.max_msg_sz);
+	device.read_bytes = verbs_read_bytes(device.piece_bytes, config->read_bytes);
 	if (!device.window || !device.piece_bytes) {
 		report("RDMA device %s has queues of %d requests, which are too short; use another",
 		       device.name, attr.orig_attr.max_qp_wr);

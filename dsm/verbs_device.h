@@ -70,7 +70,8 @@ struct verbs_device {
 	int port;
 	int gid_index; /* of address.gid */
 	struct verbs_address address;
-	size_t piece_bytes;    /* the most of one request */
+	size_t piece_bytes;    /* the most of one request ... */
+	size_t read_bytes;     /* ... that reads; longer reads are split, and under way together */
 	unsigned window;       /* requests of a lane that may be under way */
 	bool bus_atomics;      /* atomics go over PCI Express */
 	bool on_demand;	       /* memory need not be pinned ... */

@@ -62,6 +62,15 @@ size_t verbs_piece_bytes(uint32_t port_max_message)
 	return port_max_message / PAGE_BYTES * PAGE_BYTES;
 }
 
+size_t verbs_read_bytes(size_t piece_bytes, uint64_t wanted_bytes)
+{
+	uint64_t pages = wanted_bytes / PAGE_BYTES;
+
+	if (wanted_bytes == 0 || wanted_bytes >= piece_bytes)
+		return piece_bytes;
+	return pages ? pages * PAGE_BYTES : PAGE_BYTES;
+}
+
 uint8_t verbs_ack_timeout(uint64_t timeout_ns)
 {
 	uint64_t one_try_ns = timeout_ns / 2 / (VERBS_RETRIES + 1);
