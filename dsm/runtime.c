@@ -214,14 +214,16 @@ static const struct transport_ops *choose_transport(char *message, size_t bytes)
 			stranger = i;
 	if (runtime.settings.transport == TRANSPORT_VERBS)
 		return &transport_verbs;
+	if (runtime.settings.transport == TRANSPORT_MIXED)
+		return &transport_mixed;
 	if (stranger < 0)
 		return &transport_shm;
 	if (runtime.settings.transport == TRANSPORT_AUTO)
-		return &transport_verbs;
+		return &transport_mixed;
 	snprintf(message, bytes,
 		 "MINORCA_TRANSPORT=shm, but node %d is on another machine (or in another PID namespace, or "
 		 "another user); use "
-		 "verbs or auto",
+		 "auto, mixed or verbs",
 		 stranger);
 	return NULL;
 }
@@ -255,6 +257,7 @@ static int open_transport(const uint64_t *job_key)
 	    .chunk_bytes = runtime.settings.verbs_chunk_bytes,
 	    .read_bytes = runtime.settings.verbs_read_bytes,
 	    .job_key = {job_key[0], job_key[1]},
+	    .hosts = runtime.hosts,
 	};
 
 	runtime.ops = choose_transport(message, sizeof message);

@@ -15,7 +15,7 @@
 #define PREFIX "MINORCA_"
 
 /* The order of the words is the order of the enumerators. */
-static const char *const transport_words[] = {"auto", "shm", "verbs", NULL};
+static const char *const transport_words[] = {"auto", "shm", "verbs", "mixed", NULL};
 static const char *const delivery_words[] = {"default", "inline", "thread-spin", "thread-block", NULL};
 static const char *const page_size_words[] = {"4KiB", "2MiB", "1GiB", NULL};
 static const char *const chunk_words[] = {"2MiB", "64MiB", "1GiB", "16GiB", NULL};
@@ -24,8 +24,9 @@ static const char *const chunk_words[] = {"2MiB", "64MiB", "1GiB", "16GiB", NULL
 
 static const struct setting table[] = {
     {"MINORCA_TRANSPORT", SETTING_CHOICE, "", "auto", transport_words, 0, 0, true, AT(transport),
-     "how nodes reach each other's memory: shm (one machine), verbs (RDMA); auto: shm between nodes of one "
-     "machine when all nodes are on it, verbs otherwise"},
+     "how nodes reach each other's memory: shm (all on one machine), verbs (RDMA), mixed (shm within a "
+     "machine, verbs between machines and for atomics); auto: shm if all nodes are on one machine, else "
+     "mixed"},
     {"MINORCA_DELIVERY", SETTING_CHOICE, "", "inline", delivery_words, 0, 0, true, AT(delivery),
      "how a fault reaches the runtime in regions that do not say: inline (SIGBUS in the faulting thread), "
      "thread-spin, thread-block (handler threads; system calls may touch regions; needs privilege)"},

@@ -11,7 +11,7 @@
 
 #include <minorca.h>
 
-enum transport_choice { TRANSPORT_AUTO, TRANSPORT_SHM, TRANSPORT_VERBS };
+enum transport_choice { TRANSPORT_AUTO, TRANSPORT_SHM, TRANSPORT_VERBS, TRANSPORT_MIXED };
 
 /* The values in force. Read-only once settings_parse() has filled it. */
 struct settings {

@@ -1,6 +1,7 @@
 /*
- * Transports: one-sided access to memory that a peer exposes. One interface, two implementations:
- * transport_shm.c (peers on this machine, whose memory files are mapped here) and transport_verbs.c (RDMA).
+ * Transports: one-sided access to memory that a peer exposes. One interface, three implementations:
+ * transport_shm.c (peers on this machine, whose memory files are mapped here), transport_verbs.c (RDMA), and
+ * transport_mixed.c (the one within a machine, the other between machines).
  *
  * A transport knows of segments, lanes and peers. It knows nothing of pages, versions or regions.
  *
@@ -66,26 +67,22 @@ struct transport;
 struct transport_config {
 	int node; /* ours */
 	int nodes;
-	unsigned lanes;	      /* how many lanes there are, numbered from 0 */
-	size_t scratch_bytes; /* size of each lane's scratch buffer ... */
-	void *scratch;	      /* ... which are contiguous here, lane 0's first */
-	uint64_t timeout_ns;  /* bound of every wait: MINORCA_TIMEOUT */
-	const char *device;   /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
-	int port;	      /* verbs: MINORCA_VERBS_PORT, or 0: choose */
-	int gid_index;	      /* verbs: MINORCA_VERBS_GID, or -1: choose */
-	uint64_t chunk_bytes; /* verbs: MINORCA_VERBS_CHUNK; a power of two, the same on all nodes */
-	uint64_t read_bytes;  /* verbs: MINORCA_VERBS_READ, or 0: reads are not split */
-	uint64_t job_key[2];  /* random, the same on all nodes of this job, and secret */
+	unsigned lanes;	       /* how many lanes there are, numbered from 0 */
+	size_t scratch_bytes;  /* size of each lane's scratch buffer ... */
+	void *scratch;	       /* ... which are contiguous here, lane 0's first */
+	uint64_t timeout_ns;   /* bound of every wait: MINORCA_TIMEOUT */
+	const char *device;    /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
+	int port;	       /* verbs: MINORCA_VERBS_PORT, or 0: choose */
+	int gid_index;	       /* verbs: MINORCA_VERBS_GID, or -1: choose */
+	uint64_t chunk_bytes;  /* verbs: MINORCA_VERBS_CHUNK; a power of two, the same on all nodes */
+	uint64_t read_bytes;   /* verbs: MINORCA_VERBS_READ, or 0: reads are not split */
+	uint64_t job_key[2];   /* random, the same on all nodes of this job, and secret */
+	const uint64_t *hosts; /* mixed: [node]; equal numbers are nodes of one machine */
+	bool flush_writes;     /* verbs: complete() waits until CPUs see what was written */
 };
 
 struct transport_ops {
-	const char *name; /* "shm", "verbs" */
-
-	/*
-	 * A second round trip costs nothing (memory is a load away): look before you read. False: post
-	 * version read and data read in one chain when the data will be needed anyway.
-	 */
-	bool round_trip_is_free;
+	const char *name; /* "shm", "verbs", "mixed" */
 
 	/* Opens the transport on this node; @address is what peers must be told. Errors are reported. */
 	int (*open)(const struct transport_config *config, struct transport **out,
@@ -94,6 +91,13 @@ struct transport_ops {
 	/* Makes @peer (maybe this node) known by its address. Nobody uses the transport before all nodes know
 	 * all. Errors are reported. */
 	int (*connect)(struct transport *, int peer, const struct transport_address *address);
+
+	/*
+	 * Whether the peer's memory is a load away, so that reads and writes are done when post returns and a
+	 * second round trip costs nothing: look before you read. False: post version read and data read in
+	 * one chain when the data will be needed anyway. Async-signal-safe.
+	 */
+	bool (*is_near)(const struct transport *, int peer);
 
 	/* The size of what peers must be told of a segment of @bytes, its key: the same on all nodes. */
 	size_t (*key_bytes)(struct transport *, size_t bytes);
@@ -132,5 +136,6 @@ struct transport_ops {
 
 extern const struct transport_ops transport_shm;
 extern const struct transport_ops transport_verbs;
+extern const struct transport_ops transport_mixed;
 
 #endif

@@ -71,6 +71,12 @@ static int shm_connect(struct transport *t, int peer, const struct transport_add
 	return 0;
 }
 
+static bool shm_is_near(const struct transport *t, int peer)
+{
+	(void)t, (void)peer;
+	return true;
+}
+
 static size_t shm_key_bytes(struct transport *t, size_t bytes)
 {
 	(void)t, (void)bytes;
@@ -267,9 +273,9 @@ static void shm_close(struct transport *t)
 
 const struct transport_ops transport_shm = {
     .name = "shm",
-    .round_trip_is_free = true,
     .open = shm_open_transport,
     .connect = shm_connect,
+    .is_near = shm_is_near,
     .key_bytes = shm_key_bytes,
     .expose = shm_expose,
     .attach = shm_attach,

@@ -36,6 +36,8 @@ struct verbs {
 	struct verbs_lanes common;
 	struct verbs_connector *connector;
 	struct ibv_mr *scratch;
+	uint64_t *sink; /* with config.flush_writes: a word for each lane, read into and never looked at */
+	struct ibv_mr *sink_region;
 	struct verbs_lane *lanes;   /* config.lanes; each owned by who holds the lane */
 	struct verbs_queue *queues; /* lanes x nodes, a lane's together; see struct verbs_queue */
 	/* Segments x nodes, a segment's together. An entry is written by the set-up thread, and read by lanes
@@ -83,6 +85,28 @@ static int register_scratch(struct verbs *v)
 			      v->config.lanes * v->config.scratch_bytes, &access, 1, &v->scratch);
 }
 
+static int register_sink(struct verbs *v)
+{
+	static const int access = IBV_ACCESS_LOCAL_WRITE;
+	size_t bytes = v->config.lanes * sizeof *v->sink;
+
+	if (!v->config.flush_writes)
+		return 0;
+	v->sink = calloc(v->config.lanes, sizeof *v->sink);
+	if (!v->sink) {
+		report("no memory for the verbs transport");
+		return -ENOMEM;
+	}
+	int error = verbs_register(v->registrar.domain, "the lanes' sinks", v->sink, bytes, &access, 1,
+				   &v->sink_region);
+
+	for (unsigned lane = 0; lane < v->config.lanes && !error; lane++) {
+		v->lanes[lane].sink = &v->sink[lane];
+		v->lanes[lane].sink_key = v->sink_region->lkey;
+	}
+	return error;
+}
+
 static int open_connector(struct verbs *v)
 {
 	const struct verbs_connector_config config = {
@@ -127,6 +151,8 @@ static int open_on_device(struct verbs *v)
 	}
 	int error = register_scratch(v);
 
+	if (!error)
+		error = register_sink(v);
 	return error ? error : open_connector(v);
 }
 
@@ -146,11 +172,14 @@ static void close_transport(struct transport *transport)
 	verbs_connector_close(v->connector);
 	for (unsigned id = 0; id < SEGMENTS_MAX; id++)
 		forget_segment(v, id);
+	if (v->sink_region)
+		ibv_dereg_mr(v->sink_region);
 	if (v->scratch)
 		ibv_dereg_mr(v->scratch);
 	if (v->registrar.domain)
 		ibv_dealloc_pd(v->registrar.domain);
 	verbs_device_close(&v->device);
+	free(v->sink);
 	free(v->remote);
 	free(v->queues);
 	free(v->lanes);
@@ -211,6 +240,12 @@ static int connect_peer(struct transport *transport, int peer, const struct tran
 		return -EPROTO;
 	}
 	return verbs_connector_add(v->connector, (uint32_t)peer, &address);
+}
+
+static bool is_near(const struct transport *transport, int peer)
+{
+	(void)transport, (void)peer;
+	return false;
 }
 
 /* --- segments ------------------------------------------------------------------------------------------ */
@@ -432,9 +467,9 @@ static int complete(struct transport *transport, struct lane *lane)
 
 const struct transport_ops transport_verbs = {
     .name = "verbs",
-    .round_trip_is_free = false,
     .open = open_transport,
     .connect = connect_peer,
+    .is_near = is_near,
     .key_bytes = key_bytes,
     .expose = expose,
     .attach = attach,

@@ -1,5 +1,6 @@
 /*
- * Tests of the verbs transport on a real device, soft-RoCE for example: nodes are processes of this machine.
+ * Tests of the verbs and the mixed transport on a real device, soft-RoCE for example: nodes are processes of
+ * this machine; for the mixed transport, nodes 0 and 1 count as one machine and node 2 as another.
  * Without a device what remains is that open() says so; the rest is skipped.
  */
 #include <setjmp.h>
@@ -49,6 +50,7 @@ static struct world {
 	struct transport_address addresses[NODES_MAX];
 	unsigned char keys[NODES_MAX][2][256];
 	struct variant {
+		bool mixed;
 		uint64_t chunk_bytes, read_bytes; /* 0: the usual */
 		uint64_t wrong_key;		  /* of node 1 */
 	} variant;
@@ -88,7 +90,8 @@ static struct {
 		}                                                                                         \
 	} while (0)
 
-static const struct transport_ops *const ops = &transport_verbs;
+static const struct transport_ops *ops = &transport_verbs;
+static const uint64_t hosts[NODES_MAX] = {7, 7, 8};
 
 static double seconds_now(void)
 {
@@ -149,6 +152,7 @@ static struct transport_config config_of(int node, int nodes)
 	    .gid_index = -1,
 	    .chunk_bytes = world->variant.chunk_bytes ? world->variant.chunk_bytes : (uint64_t)1 << 30,
 	    .read_bytes = world->variant.read_bytes,
+	    .hosts = hosts,
 	    .job_key = {4711, node == 1 ? world->variant.wrong_key : 0},
 	};
 }
@@ -175,6 +179,7 @@ static void start_node(int node)
 
 	own.node = node;
 	report_set_node(node);
+	ops = world->variant.mixed ? &transport_mixed : &transport_verbs;
 	CHECK_RETURNS(ops->open(&config, &own.transport, &world->addresses[node]), 0);
 	own.data = expose_segment(DATA, DATA_BYTES, PEERS_READ | PEERS_WRITE);
 	own.words = expose_segment(WORDS, WORDS_BYTES, PEERS_READ | PEERS_ATOMIC);
@@ -447,6 +452,14 @@ static void every_operation_reaches_every_node(void **state)
 	run_nodes(2, TIMEOUT_NS, -1, check_every_operation);
 }
 
+static void every_operation_reaches_near_and_far_nodes(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_every_operation);
+}
+
 static void check_refusals(void)
 {
 	uint64_t *old = (uint64_t *)(void *)lane()->scratch;
@@ -680,6 +693,22 @@ static void nothing_overtakes_a_read(void **state)
 	run_nodes(2, TIMEOUT_NS, -1, check_overtaking);
 }
 
+static void nothing_overtakes_what_goes_another_way(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_overtaking);
+}
+
+static void near_and_far_nodes_see_no_data_older_than_its_version(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_publication);
+}
+
 /* Takes a lock word by compare-and-swap, adds one to a word with a read and a write, and lets the lock go. */
 static void *count_up(void *argument)
 {
@@ -726,6 +755,14 @@ static void atomics_of_all_nodes_and_lanes_exclude_each_other(void **state)
 	(void)state;
 	NEED_DEVICE();
 	run_nodes(2, TIMEOUT_NS, -1, check_atomics);
+}
+
+static void atomics_of_near_and_far_nodes_exclude_each_other(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_atomics);
 }
 
 /* --- failure ------------------------------------------------------------------------------------------- */
@@ -836,6 +873,7 @@ int main(void)
 	    cmocka_unit_test(a_device_port_or_gid_that_is_not_there_is_an_error),
 	    cmocka_unit_test(too_little_locked_memory_is_an_error),
 	    cmocka_unit_test(every_operation_reaches_every_node),
+	    cmocka_unit_test(every_operation_reaches_near_and_far_nodes),
 	    cmocka_unit_test(what_lies_outside_a_segment_is_refused_before_it_is_posted),
 	    cmocka_unit_test(operations_larger_than_a_message_are_split),
 	    cmocka_unit_test(operations_over_chunks_of_memory_are_split_and_so_are_long_reads),
@@ -843,7 +881,10 @@ int main(void)
 	    cmocka_unit_test(thousands_of_posts_need_no_complete_between_them),
 	    cmocka_unit_test(data_are_no_older_than_the_version_read_before_them),
 	    cmocka_unit_test(nothing_overtakes_a_read),
+	    cmocka_unit_test(nothing_overtakes_what_goes_another_way),
+	    cmocka_unit_test(near_and_far_nodes_see_no_data_older_than_its_version),
 	    cmocka_unit_test(atomics_of_all_nodes_and_lanes_exclude_each_other),
+	    cmocka_unit_test(atomics_of_near_and_far_nodes_exclude_each_other),
 	    cmocka_unit_test(a_peer_that_is_killed_shows_as_down_within_the_time_out),
 	    cmocka_unit_test(costs_are_printed),
 	};

@@ -335,6 +335,35 @@ static int queue_check(struct verbs_lane *lane, struct verbs_queue *queue, uint3
 	return queue_make(lane, queue, peer);
 }
 
+/* A read or an atomic pushes the writes before it into memory; see verbs_plan.c. */
+static void note_writes(struct verbs_lane *lane, struct verbs_queue *queue,
+			const struct verbs_request *request)
+{
+	queue->unflushed = request->opcode == IBV_WR_RDMA_WRITE;
+	queue->flush_address = request->remote_address;
+	queue->flush_key = request->remote_key;
+	lane->unflushed |= queue->unflushed;
+}
+
+static void flush_writes(struct verbs_lane *lane)
+{
+	lane->unflushed = false;
+	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
+		const struct verbs_queue *queue = &lane->queues[peer];
+		const struct verbs_request read = {
+		    .opcode = IBV_WR_RDMA_READ,
+		    .bytes = 1,
+		    .remote_address = queue->flush_address,
+		    .remote_key = queue->flush_key,
+		    .local = lane->sink,
+		    .local_key = lane->sink_key,
+		};
+
+		if (queue->unflushed)
+			note_error(lane, verbs_lane_post(lane, peer, &read));
+	}
+}
+
 int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_request *request)
 {
 	struct verbs_queue *queue = &lane->queues[peer];
@@ -354,6 +383,8 @@ int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_r
 	     queue_fence(queue, request->opcode, lane->common->bus_atomics));
 	if (request->opcode == IBV_WR_RDMA_WRITE && request->bytes <= queue->inline_bytes)
 		take_inline(lane, wr, request);
+	if (lane->sink)
+		note_writes(lane, queue, request);
 	lane->batched_bytes += request->bytes;
 	if (queue->batched++ == 0) {
 		lane->touched[lane->touched_count++] = peer;
@@ -369,6 +400,8 @@ int verbs_lane_complete(struct verbs_lane *lane)
 {
 	int error;
 
+	if (lane->unflushed)
+		flush_writes(lane);
 	if (lane->batched)
 		lane_hand_over(lane);
 	if (lane->under_way)

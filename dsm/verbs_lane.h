@@ -67,11 +67,16 @@ struct verbs_queue {
 	atomic_uint state;     /* enum verbs_queue_state */
 
 	/* Owned by who holds the lane. */
-	uint32_t posted;		  /* of the last request taken */
-	uint32_t retired;		  /* of the last request known to be done */
-	uint32_t last_read;		  /* of the last read that no fence has waited for */
-	uint32_t last_atomic;		  /* the same of atomics */
-	bool failed;			  /* for good */
+	uint32_t posted;      /* of the last request taken */
+	uint32_t retired;     /* of the last request known to be done */
+	uint32_t last_read;   /* of the last read that no fence has waited for */
+	uint32_t last_atomic; /* the same of atomics */
+	bool failed;	      /* for good */
+	/* Of the last write that no read or atomic has followed, so that it may not be in memory yet when it
+	 * is complete; see verbs_plan.c. */
+	bool unflushed;
+	uint64_t flush_address;
+	uint32_t flush_key;
 	unsigned batched;		  /* requests in the lane's batch ... */
 	struct ibv_send_wr *first, *last; /* ... and the chain of them */
 };
@@ -86,6 +91,8 @@ struct verbs_lane {
 	_Alignas(64) struct verbs_lanes *common;
 	struct verbs_queue *queues; /* one per node */
 	unsigned index;
+	uint64_t *sink; /* not NULL: complete() flushes writes, by reading into this */
+	uint32_t sink_key;
 
 	struct ibv_cq *completions; /* made with the first queue pair, as that */
 	atomic_bool broken;	    /* the device has given up the completion queue; the connector tells */
@@ -95,6 +102,7 @@ struct verbs_lane {
 	unsigned under_way; /* requests with the device */
 	unsigned batched;   /* requests in the batch */
 	size_t batched_bytes;
+	bool unflushed;		/* some queue is */
 	int error;		/* of the chain since the last complete(): the first */
 	unsigned touched_count; /* peers with requests in the batch */
 	uint32_t touched[VERBS_BATCH];

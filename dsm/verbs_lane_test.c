@@ -35,6 +35,7 @@ struct device_queue {
 	enum ibv_wc_status next;    /* how the next request ends */
 	unsigned served, calls;	    /* requests since the start; calls of post_send */
 	unsigned signalled, fenced; /* requests that asked for it */
+	enum ibv_wr_opcode last_opcode;
 };
 
 static struct {
@@ -70,6 +71,7 @@ static int device_post_send(struct ibv_qp *pair, struct ibv_send_wr *wr, struct 
 			memcpy(&queue->held[queue->count].payload, (void *)(uintptr_t)wr->sg_list->addr,
 			       sizeof(uint64_t));
 		queue->count++;
+		queue->last_opcode = wr->opcode;
 		queue->signalled += (wr->send_flags & IBV_SEND_SIGNALED) != 0;
 		queue->fenced += (wr->send_flags & IBV_SEND_FENCE) != 0;
 	}
@@ -420,6 +422,25 @@ static void what_the_device_was_asked_for_is_counted(void **state)
 	assert_int_equal(lane.counts.completions, 2);
 }
 
+static void a_chain_that_ends_in_writes_is_flushed_where_cpus_look(void **state)
+{
+	uint64_t sink;
+
+	(void)state;
+	lane.sink = &sink;
+	post_write(1), post_write(1);  /* flushed */
+	post_write(2), post_atomic(2); /* the atomic does */
+	post_atomic(3), post_write(3); /* flushed */
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+	assert_int_equal(device.queues[1].served, 3);
+	assert_int_equal(device.queues[1].last_opcode, IBV_WR_RDMA_READ);
+	assert_int_equal(device.queues[2].served, 2);
+	assert_int_equal(device.queues[3].served, 3);
+	assert_int_equal(device.completions_given, 3);
+	assert_int_equal(verbs_lane_complete(&lane), 0); /* once */
+	assert_int_equal(device.queues[1].served, 3);
+}
+
 /* --- queue pairs that are not made yet ----------------------------------------------------------------- */
 
 /* A connector that answers at once, with what it is told to. */
@@ -508,6 +529,7 @@ int main(void)
 	    TEST(a_completion_queue_that_breaks_ends_the_wait),
 	    TEST(a_device_that_says_that_it_failed_ends_the_wait),
 	    TEST(what_the_device_was_asked_for_is_counted),
+	    TEST(a_chain_that_ends_in_writes_is_flushed_where_cpus_look),
 	    TEST(the_first_request_to_a_peer_has_a_queue_pair_made),
 	    TEST(a_peer_that_refuses_a_queue_pair_is_down),
 	    TEST(a_queue_pair_that_is_not_made_ends_the_wait),

@@ -23,6 +23,13 @@
  * All memory is registered without IBV_ACCESS_RELAXED_ORDERING: with it, a write could become visible after
  * the atomic that announces it.
  *
+ * Visibility. That a write is complete says that the responder's device has it; it may still be on its way to
+ * memory. What comes over the same device later finds it there, for a device's reads and atomics push its
+ * writes before them. A CPU that loads the word might not, if it has learned by another way that the write is
+ * complete. Where peers use the CPU for what others write by RDMA and read by it (transport_mixed.c), a chain
+ * that ends in writes ends in a read of a byte that was written: that is answered after they are in memory.
+ * It is one request more, and no round trip.
+ *
  * The initiator's side: only complete() makes a local buffer free. A write that is sent again fetches its
  * source again, perhaps after a later read's data came in, so no buffer may be both within one chain;
  * transport.h says so
