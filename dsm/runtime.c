@@ -43,6 +43,7 @@ struct card {
 	uint64_t host;
 	uint32_t bytes; /* size of this struct: the first thing that a different build has different */
 	char settings[SETTINGS_MAX][SETTING_TEXT_BYTES];
+	uint64_t place; /* equal on nodes of a machine that may run on the same NUMA nodes */
 };
 
 const char *dsm_version(void)
@@ -117,10 +118,13 @@ static void fill_card(struct card *card)
 {
 	size_t count;
 	const struct setting *table = settings_table(&count);
+	char numa_nodes[256];
 
 	memset(card, 0, sizeof *card);
 	snprintf(card->build, sizeof card->build, "%s %s", MINORCA_VERSION, MINORCA_BUILD_ID);
 	card->host = host_identity();
+	topology_numa_nodes(runtime.topology, numa_nodes, sizeof numa_nodes);
+	card->place = hash_text(HASH_START, numa_nodes);
 	card->bytes = sizeof *card;
 	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
 		if (table[i].same_on_all_nodes)
@@ -164,6 +168,8 @@ static int exchange_cards(void)
 	if (!error && all) {
 		for (int i = 0; i < runtime.nodes; i++)
 			runtime.hosts[i] = all[i].host;
+		for (int i = 0; i < runtime.node; i++)
+			runtime.turn += all[i].host == mine.host && all[i].place == mine.place;
 		error = compare_cards(&mine, &all[0], message, sizeof message);
 		error = bootstrap_agree("dsm_init()", error, message);
 	}
@@ -261,6 +267,8 @@ static int open_transport(void)
 	    .device = runtime.settings.verbs_device[0] ? runtime.settings.verbs_device : NULL,
 	    .port = (int)runtime.settings.verbs_port,
 	    .gid_index = (int)runtime.settings.verbs_gid,
+	    .topology = runtime.topology,
+	    .turn = runtime.turn,
 	};
 
 	runtime.ops = choose_transport(message, sizeof message);

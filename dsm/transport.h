@@ -57,7 +57,8 @@ struct segment_memory {
 	bool words;	   /* it is made of words that each have a meaning: none is ever seen half written */
 };
 
-struct lane; /* dsm/lane.h */
+struct lane;	 /* dsm/lane.h */
+struct topology; /* dsm/topology.h */
 struct transport;
 
 struct transport_config {
@@ -70,6 +71,10 @@ struct transport_config {
 	const char *device;   /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
 	int port;	      /* verbs: MINORCA_VERBS_PORT, or 0: choose */
 	int gid_index;	      /* verbs: MINORCA_VERBS_GID, or -1: choose */
+	/* verbs, to choose: how far ports are (NULL: not known), and how many nodes of lower number are on
+	 * this machine that may run on the same NUMA nodes, and so have the same ports to choose from. */
+	const struct topology *topology;
+	unsigned turn;
 };
 
 struct transport_ops {
