@@ -52,6 +52,7 @@ struct verbs_wish {
 struct verbs_candidate {
 	const char *device;
 	struct ibv_context *context; /* NULL: could not be opened; owned by who made the table */
+	int open_error;		     /* why it could not: errno */
 	int port;
 	bool connected; /* serves reliable connections */
 	bool atomic;	/* serves atomics and reads */

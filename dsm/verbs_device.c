@@ -131,10 +131,12 @@ static int table_add_device(struct verbs_ports *table, struct ibv_device *device
 		}
 		errno = error ? error : ENODEV;
 	}
-	table->open_error = errno;
+	int open_error = errno;
+
 	if (context)
 		ibv_close_device(context);
-	return table_add(table, (struct verbs_candidate){.device = ibv_get_device_name(device)});
+	return table_add(
+	    table, (struct verbs_candidate){.device = ibv_get_device_name(device), .open_error = open_error});
 }
 
 int verbs_ports_open(const struct topology *topology, int gid_index, struct verbs_ports *out)
@@ -142,7 +144,9 @@ int verbs_ports_open(const struct topology *topology, int gid_index, struct verb
 	int device_count = 0, error = 0;
 
 	*out = (struct verbs_ports){.devices = ibv_get_device_list(&device_count)};
-	/* NULL: this kernel has no RDMA at all, which is to have no device. */
+	/* ENOSYS: this kernel has no RDMA at all, which is to have no device. */
+	if (!out->devices && errno != ENOSYS)
+		out->list_error = errno;
 	for (int i = 0; out->devices && i < device_count && !error; i++)
 		error = table_add_device(out, out->devices[i], topology, gid_index);
 	return error;
@@ -171,7 +175,7 @@ void verbs_ports_close(struct verbs_ports *ports, const struct ibv_context *keep
 
 /* Tells why no port may be used; @nearest is the fittest. */
 static void report_unfit(const struct transport_config *config, enum verbs_fitness fitness,
-			 const struct verbs_candidate *nearest, int open_error)
+			 const struct verbs_candidate *nearest)
 {
 	if (!nearest) {
 		report("no RDMA device on this host; load its driver and install ibverbs-providers, or make "
@@ -188,7 +192,7 @@ static void report_unfit(const struct transport_config *config, enum verbs_fitne
 	case VERBS_NOT_OPENED:
 		report("cannot open RDMA device %s: %s; check the rights on /dev/infiniband/uverbs* and that "
 		       "ibverbs-providers is installed",
-		       nearest->device, strerror(open_error));
+		       nearest->device, strerror(nearest->open_error));
 		break;
 	case VERBS_OTHER_PORT:
 		report("RDMA device %s has no port %d; set MINORCA_VERBS_PORT to one that `ibv_devinfo` "
@@ -233,6 +237,11 @@ static int open_port(const struct transport_config *config, struct verbs_candida
 
 	if (error) {
 		report("no memory for the list of RDMA devices");
+	} else if (ports.list_error) {
+		report(
+		    "RDMA devices cannot be listed: %s; see that /dev/infiniband is there and may be opened",
+		    strerror(ports.list_error));
+		error = -ENODEV;
 	} else {
 		int best = verbs_choose_port(ports.candidates, ports.count, &wish);
 		const struct verbs_candidate *nearest = best < 0 ? NULL : &ports.candidates[best];
@@ -241,7 +250,7 @@ static int open_port(const struct transport_config *config, struct verbs_candida
 		if (fitness == VERBS_FIT) {
 			*chosen = *nearest;
 		} else {
-			report_unfit(config, fitness, nearest, ports.open_error);
+			report_unfit(config, fitness, nearest);
 			error = -ENODEV;
 		}
 	}

@@ -33,7 +33,8 @@ struct verbs_ports {
 	struct ibv_device **devices;
 	struct verbs_candidate *candidates;
 	size_t count;
-	int open_error; /* why a device could not be opened, the last one */
+	int list_error; /* why devices cannot be listed: errno; 0: they can, or the kernel has no RDMA at all
+			 */
 };
 
 /**
