@@ -21,6 +21,15 @@ static bool is_loopback(const union ibv_gid *gid)
 	return memcmp(gid->raw, ipv6, sizeof ipv6) == 0 || (is_ipv4(gid) && gid->raw[12] == 127);
 }
 
+/* Of an interface without a hardware address, such as lo: made up by the kernel, and nothing answers to it.
+ */
+static bool is_made_up(const union ibv_gid *gid)
+{
+	static const uint8_t of_address_0[16] = {0xfe, 0x80, [8] = 0x02, [11] = 0xff, [12] = 0xfe};
+
+	return memcmp(gid->raw, of_address_0, sizeof of_address_0) == 0;
+}
+
 static bool is_link_local(const union ibv_gid *gid)
 {
 	if (is_ipv4(gid))
@@ -32,12 +41,14 @@ static bool is_link_local(const union ibv_gid *gid)
 static int gid_rank(const struct ibv_gid_entry *entry)
 {
 	static const union ibv_gid none;
-	int rank = 2;
+	int rank = 4;
 
 	if (memcmp(&entry->gid, &none, sizeof none) == 0)
 		return 0;
-	if (is_loopback(&entry->gid))
+	if (is_made_up(&entry->gid))
 		return 1;
+	if (is_loopback(&entry->gid))
+		return is_ipv4(&entry->gid) ? 3 : 2;
 	if (entry->gid_type == IBV_GID_TYPE_ROCE_V2)
 		rank += 4;
 	if (!is_link_local(&entry->gid))
@@ -112,7 +123,7 @@ enum verbs_fitness verbs_fitness(const struct verbs_candidate *candidate, const 
 /* How far the port's address reaches. InfiniBand routes by LID: there a link-local GID is the usual one. */
 static int reach(const struct verbs_candidate *candidate)
 {
-	if (!candidate->has_gid || is_loopback(&candidate->gid.gid))
+	if (!candidate->has_gid || is_loopback(&candidate->gid.gid) || is_made_up(&candidate->gid.gid))
 		return 0;
 	if (candidate->link_layer == IBV_LINK_LAYER_ETHERNET && is_link_local(&candidate->gid.gid))
 		return 1;

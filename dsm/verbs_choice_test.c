@@ -17,6 +17,7 @@
 #define LINK_LOCAL "\xfe\x80\0\0\0\0\0\0\x50\x54\0\xff\xfe\x77\0\1"
 #define IPV6 "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
 #define IPV4 "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x4d\0\1"
+#define MADE_UP "\xfe\x80\0\0\0\0\0\0\x02\0\0\xff\xfe\0\0\0"
 #define LOOPBACK4 "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1"
 #define LOOPBACK6 "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
 #define OTHER_SUBNET "\xfe\xc0\0\0\0\0\0\7\x50\x54\0\xff\xfe\x77\0\1"
@@ -374,6 +375,21 @@ static void a_loopback_address_is_the_last_choice(void **state)
 	assert_int_equal(verbs_choose_gid(table, 2, 1, -1), 0);
 }
 
+/* As soft-RoCE on lo has them. */
+static void a_made_up_link_local_address_comes_even_after_loopback(void **state)
+{
+	struct ibv_gid_entry table[] = {
+	    entry(0, IBV_GID_TYPE_ROCE_V2, MADE_UP),
+	    entry(1, IBV_GID_TYPE_ROCE_V2, LOOPBACK6),
+	    entry(2, IBV_GID_TYPE_ROCE_V2, LOOPBACK4),
+	};
+
+	(void)state;
+	assert_int_equal(verbs_choose_gid(table, COUNT(table), 1, -1), 2);
+	assert_int_equal(verbs_choose_gid(table, 2, 1, -1), 1);
+	assert_int_equal(verbs_choose_gid(table, 1, 1, -1), 0);
+}
+
 static void infiniband_uses_its_first_gid(void **state)
 {
 	struct ibv_gid_entry table[] = {
@@ -401,6 +417,7 @@ int main(void)
 	    cmocka_unit_test(a_gid_that_is_asked_for_is_taken_by_its_index_in_the_device),
 	    cmocka_unit_test(gids_of_other_ports_and_empty_ones_are_not_taken),
 	    cmocka_unit_test(a_loopback_address_is_the_last_choice),
+	    cmocka_unit_test(a_made_up_link_local_address_comes_even_after_loopback),
 	    cmocka_unit_test(infiniband_uses_its_first_gid),
 	};
 
