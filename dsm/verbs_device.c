@@ -244,13 +244,13 @@ static int open_port(const struct transport_config *config, struct verbs_candida
 		error = -ENODEV;
 	} else {
 		int best = verbs_choose_port(ports.candidates, ports.count, &wish);
-		const struct verbs_candidate *nearest = best < 0 ? NULL : &ports.candidates[best];
-		enum verbs_fitness fitness = nearest ? verbs_fitness(nearest, &wish) : VERBS_OTHER_DEVICE;
+		enum verbs_fitness fitness =
+		    best < 0 ? VERBS_OTHER_DEVICE : verbs_fitness(&ports.candidates[best], &wish);
 
 		if (fitness == VERBS_FIT) {
-			*chosen = *nearest;
+			*chosen = ports.candidates[best];
 		} else {
-			report_unfit(config, fitness, nearest);
+			report_unfit(config, fitness, best < 0 ? NULL : &ports.candidates[best]);
 			error = -ENODEV;
 		}
 	}
