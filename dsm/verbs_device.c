@@ -157,7 +157,7 @@ void verbs_ports_close(struct verbs_ports *ports, const struct ibv_context *keep
 {
 	struct ibv_context *closed = NULL;
 
-	for (size_t i = 0; i < ports->count; i++) {
+	for (size_t i = 0; ports->candidates && i < ports->count; i++) {
 		struct ibv_context *context = ports->candidates[i].context;
 
 		if (!context || context == keep || context == closed)
@@ -243,7 +243,7 @@ static int open_port(const struct transport_config *config, struct verbs_candida
 		    strerror(ports.list_error));
 		error = -ENODEV;
 	} else {
-		int best = verbs_choose_port(ports.candidates, ports.count, &wish);
+		int best = ports.candidates ? verbs_choose_port(ports.candidates, ports.count, &wish) : -1;
 		enum verbs_fitness fitness =
 		    best < 0 ? VERBS_OTHER_DEVICE : verbs_fitness(&ports.candidates[best], &wish);
 
