@@ -45,6 +45,7 @@ struct card {
 	uint64_t job_key[2]; /* node 0's is the job's */
 	uint32_t bytes;	     /* size of this struct: the first thing that a different build has different */
 	char settings[SETTINGS_MAX][SETTING_TEXT_BYTES];
+	uint64_t place; /* equal on nodes of a machine that may run on the same NUMA nodes */
 };
 
 const char *dsm_version(void)
@@ -119,12 +120,15 @@ static int fill_card(struct card *card)
 {
 	size_t count;
 	const struct setting *table = settings_table(&count);
+	char numa_nodes[256];
 
 	memset(card, 0, sizeof *card);
 	if (getrandom(card->job_key, sizeof card->job_key, 0) != (ssize_t)sizeof card->job_key)
 		return -errno;
 	snprintf(card->build, sizeof card->build, "%s %s", MINORCA_VERSION, MINORCA_BUILD_ID);
 	card->host = host_identity();
+	topology_numa_nodes(runtime.topology, numa_nodes, sizeof numa_nodes);
+	card->place = hash_text(HASH_START, numa_nodes);
 	card->bytes = sizeof *card;
 	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
 		if (table[i].same_on_all_nodes)
@@ -171,6 +175,8 @@ static int exchange_cards(uint64_t *job_key)
 		for (int i = 0; i < runtime.nodes; i++)
 			runtime.hosts[i] = all[i].host;
 		memcpy(job_key, all[0].job_key, sizeof all[0].job_key);
+		for (int i = 0; i < runtime.node; i++)
+			runtime.turn += all[i].host == mine.host && all[i].place == mine.place;
 		error = compare_cards(&mine, &all[0], message, sizeof message);
 		error = bootstrap_agree("dsm_init()", error, message);
 	}
@@ -258,6 +264,8 @@ static int open_transport(const uint64_t *job_key)
 	    .read_bytes = runtime.settings.verbs_read_bytes,
 	    .job_key = {job_key[0], job_key[1]},
 	    .hosts = runtime.hosts,
+	    .topology = runtime.topology,
+	    .turn = runtime.turn,
 	};
 
 	runtime.ops = choose_transport(message, sizeof message);

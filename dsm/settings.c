@@ -63,11 +63,12 @@ static const struct setting table[] = {
     {"MINORCA_STATS", SETTING_BOOL, "", "no", NULL, 0, 1, false, AT(print_stats),
      "print this node's statistics on stderr at dsm_finalize()"},
     {"MINORCA_VERBS_DEVICE", SETTING_STRING, "", "", NULL, 0, 0, false, AT(verbs_device),
-     "RDMA device, as ibv_devices names it; empty: the first one with an active port"},
+     "RDMA device, as ibv_devices names it; empty: of the ports that can be used, hardware first, then the "
+     "nearest to this node's CPUs, then the fastest (docs/verbs.md; minorca info tells which)"},
     {"MINORCA_VERBS_PORT", SETTING_SIGNED, "", "0", NULL, 0, 255, false, AT(verbs_port),
-     "port of that device; 0: the first active one"},
+     "port of that device; 0: choose likewise"},
     {"MINORCA_VERBS_GID", SETTING_SIGNED, "", "-1", NULL, -1, 1023, false, AT(verbs_gid),
-     "GID index; -1: a RoCE v2 address if there is one, else 0"},
+     "index of the port's GID; -1: choose: RoCE v2 first, then an IPv4 address, then IPv6"},
     {"MINORCA_VERBS_CHUNK", SETTING_BYTES, "bytes", "1GiB", chunk_words, 0, 0, true, AT(verbs_chunk_bytes),
      "memory is registered with the RDMA device in pieces of this size; what a node is not home of is not "
      "made accessible to others, piece by piece"},

@@ -61,19 +61,24 @@ struct segment_memory {
 	const void *argument; /* of is_served() */
 };
 
-struct lane; /* dsm/lane.h */
+struct lane;	 /* dsm/lane.h */
+struct topology; /* dsm/topology.h */
 struct transport;
 
 struct transport_config {
 	int node; /* ours */
 	int nodes;
-	unsigned lanes;	       /* how many lanes there are, numbered from 0 */
-	size_t scratch_bytes;  /* size of each lane's scratch buffer ... */
-	void *scratch;	       /* ... which are contiguous here, lane 0's first */
-	uint64_t timeout_ns;   /* bound of every wait: MINORCA_TIMEOUT */
-	const char *device;    /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
-	int port;	       /* verbs: MINORCA_VERBS_PORT, or 0: choose */
-	int gid_index;	       /* verbs: MINORCA_VERBS_GID, or -1: choose */
+	unsigned lanes;	      /* how many lanes there are, numbered from 0 */
+	size_t scratch_bytes; /* size of each lane's scratch buffer ... */
+	void *scratch;	      /* ... which are contiguous here, lane 0's first */
+	uint64_t timeout_ns;  /* bound of every wait: MINORCA_TIMEOUT */
+	const char *device;   /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
+	int port;	      /* verbs: MINORCA_VERBS_PORT, or 0: choose */
+	int gid_index;	      /* verbs: MINORCA_VERBS_GID, or -1: choose */
+	/* verbs, to choose: how far ports are (NULL: not known), and how many nodes of lower number are on
+	 * this machine that may run on the same NUMA nodes, and so have the same ports to choose from. */
+	const struct topology *topology;
+	unsigned turn;
 	uint64_t chunk_bytes;  /* verbs: MINORCA_VERBS_CHUNK; a power of two, the same on all nodes */
 	uint64_t read_bytes;   /* verbs: MINORCA_VERBS_READ, or 0: reads are not split */
 	uint64_t job_key[2];   /* random, the same on all nodes of this job, and secret */

@@ -224,7 +224,7 @@ static void begin(struct verbs_connector *c, unsigned lane, uint32_t peer)
 
 	m->waited_for = true;
 	c->waited_for++;
-	m->end_ns = now_ns + c->config.timeout_ns;
+	m->end_ns = now_ns + c->config.timeout_ns / 2; /* as long as a device asks a peer that is silent */
 	m->repeat_after_ns = REPEAT_FIRST_NS;
 	m->repeat_ns = now_ns + m->repeat_after_ns;
 
@@ -267,10 +267,10 @@ static void repeat_asked(struct verbs_connector *c)
 		if (!m->waited_for || now_ns < m->repeat_ns)
 			continue;
 		if (now_ns >= m->end_ns) {
-			report("node %u does not answer the request for a queue pair within %g s "
-			       "(MINORCA_TIMEOUT); see whether its process ended, and whether the network "
+			report("node %u does not answer the request for a queue pair within %g s (half of "
+			       "MINORCA_TIMEOUT); see whether its process ended, and whether the network "
 			       "between the two is up",
-			       peer, (double)c->config.timeout_ns / 1e9);
+			       peer, (double)c->config.timeout_ns / 2e9);
 			atomic_store_explicit(&c->config.lane[lane].common->peers[peer].lost, true,
 					      memory_order_relaxed);
 			conclude(c, lane, peer, QUEUE_REFUSED);
