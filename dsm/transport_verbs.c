@@ -20,7 +20,7 @@
 
 #include "dsm/lane.h"
 #include "dsm/report.h"
-#include "dsm/verbs_connection.h"
+#include "dsm/stats.h"
 #include "dsm/verbs_connector.h"
 #include "dsm/verbs_device.h"
 #include "dsm/verbs_lane.h"
@@ -460,9 +460,23 @@ static int post_compare_swap(struct transport *transport, struct lane *lane, int
 	return post_atomic(verbs_of(transport), lane, peer, segment, offset, old, &request);
 }
 
+static void count(struct lane *lane, struct verbs_counts *counts)
+{
+	stats_add(&lane->stats.rdma_requests, counts->requests);
+	stats_add(&lane->stats.rdma_doorbells, counts->doorbells);
+	stats_add(&lane->stats.rdma_completions, counts->completions);
+	stats_add(&lane->stats.rdma_queue_pairs, counts->queue_pairs);
+	*counts = (struct verbs_counts){0};
+}
+
 static int complete(struct transport *transport, struct lane *lane)
 {
-	return verbs_lane_complete(&verbs_of(transport)->lanes[lane->index]);
+	struct verbs_lane *own = &verbs_of(transport)->lanes[lane->index];
+	int error = verbs_lane_complete(own);
+
+	if (own->counts.requests)
+		count(lane, &own->counts);
+	return error;
 }
 
 const struct transport_ops transport_verbs = {

@@ -310,6 +310,7 @@ static int queue_make(struct verbs_lane *lane, struct verbs_queue *queue, uint32
 
 	if (state == QUEUE_UNASKED) {
 		state = QUEUE_ASKED;
+		lane->counts.queue_pairs++;
 		atomic_store_explicit(&queue->state, state, memory_order_relaxed);
 		lane->common->ask(lane->common->connector, lane->index, peer);
 	}

@@ -81,9 +81,9 @@ struct verbs_queue {
 	struct ibv_send_wr *first, *last; /* ... and the chain of them */
 };
 
-/* What the device was asked for since the start. */
+/* What the device was asked for. The owner of the lane may set it to zero. */
 struct verbs_counts {
-	uint64_t requests, doorbells, completions;
+	uint64_t requests, doorbells, completions, queue_pairs;
 };
 
 struct verbs_lane {

@@ -426,8 +426,12 @@ struct dsm_stats {
 	uint64_t acquires;	    /* by whatever call; those that found nothing to do included */
 	uint64_t log_overflows;	    /* acquires that had to compare versions, for a log was overrun */
 	uint64_t barriers;
-	uint64_t barrier_wait_ns; /* time spent waiting for other nodes in them */
-	uint64_t again;		  /* times that the kernel answered EAGAIN and was asked again */
+	uint64_t barrier_wait_ns;  /* time spent waiting for other nodes in them */
+	uint64_t again;		   /* times that the kernel answered EAGAIN and was asked again */
+	uint64_t rdma_requests;	   /* reads, writes and atomics given to the RDMA device */
+	uint64_t rdma_doorbells;   /* calls by which they were given: a chain to one node is one */
+	uint64_t rdma_completions; /* completions that it gave back */
+	uint64_t rdma_queue_pairs; /* queue pairs that this node's lanes had made */
 };
 
 /** Sums the counters. Counters of other threads may be a few steps behind. @return 0; -EINVAL: not started.

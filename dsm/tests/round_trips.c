@@ -77,7 +77,7 @@ struct shared {
 	dsm_mutex mutex;
 	dsm_rwlock rwlock;
 	uint64_t word;
-	_Alignas(4096) volatile unsigned char data[64 * 4096];
+	_Alignas(4096) volatile unsigned char data[101 * 4096];
 };
 
 static void locks(struct shared *s)
@@ -121,6 +121,74 @@ static void fetching(struct shared *s)
 	CHECK_EQUAL(atomic_load(&waits), 1); /* its versions, which have not moved */
 }
 
+/* --- what the RDMA device is asked for --------------------------------------------------------------------
+ */
+
+/* What @statement adds to the counters. */
+#define COUNT_RDMA(statement, change)                                                       \
+	do {                                                                                \
+		struct dsm_stats before_, after_;                                           \
+		CHECK_EQUAL(dsm_stats(&before_), 0);                                        \
+		statement;                                                                  \
+		CHECK_EQUAL(dsm_stats(&after_), 0);                                         \
+		(change)->requests = after_.rdma_requests - before_.rdma_requests;          \
+		(change)->doorbells = after_.rdma_doorbells - before_.rdma_doorbells;       \
+		(change)->completions = after_.rdma_completions - before_.rdma_completions; \
+	} while (0)
+
+struct rdma {
+	uint64_t requests, doorbells, completions;
+};
+
+/* Eight writes, a version, a log entry and its head: one chain, one doorbell, one completion. */
+static void rdma_publishing(struct shared *s)
+{
+	struct rdma change;
+
+	for (unsigned line = 0; line < 8; line++)
+		s->data[line * 512]++;
+	COUNT_RDMA(CHECK_EQUAL(dsm_release(), 0), &change);
+	CHECK_EQUAL(change.requests, 11);
+	CHECK_EQUAL(change.doorbells, 1);
+	CHECK_EQUAL(change.completions, 1);
+}
+
+/* Versions, then data, in one chain. */
+static void rdma_fetching(struct shared *s, unsigned page)
+{
+	struct rdma change;
+
+	COUNT_RDMA((void)s->data[page * 4096], &change);
+	CHECK_EQUAL(change.requests, 2);
+	CHECK_EQUAL(change.doorbells, 1);
+	CHECK_EQUAL(change.completions, 1);
+}
+
+static void store_at_home(struct shared *s, unsigned page)
+{
+	if (node == 0)
+		s->data[page * 4096]++;
+	CHECK_EQUAL(dsm_barrier(), 0);
+}
+
+static void rdma(struct shared *s)
+{
+	nodes_case("RDMA: publishing eight lines of a page is one doorbell and one completion");
+	if (node == 1)
+		rdma_publishing(s);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	nodes_case(
+	    "RDMA: fetching a page of 4 KiB that is new or out of date is one doorbell and one completion");
+	store_at_home(s, 100);
+	if (node == 1)
+		rdma_fetching(s, 100);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	store_at_home(s, 100);
+	if (node == 1)
+		rdma_fetching(s, 100);
+	CHECK_EQUAL(dsm_barrier(), 0);
+}
+
 int main(int argc, char **argv)
 {
 	struct dsm_region_options options = {.home = DSM_HOME_NODE, .home_node = 0};
@@ -154,6 +222,11 @@ int main(int argc, char **argv)
 	CHECK_EQUAL(dsm_barrier(), 0);
 	runtime.ops = before;
 	CHECK_EQUAL(dsm_barrier(), 0);
+	nodes_case("RDMA: what the device is asked for");
+	if (strcmp(runtime.ops->name, "verbs"))
+		nodes_skip("the transport is not verbs");
+	else if (s)
+		rdma(s);
 	if (s)
 		CHECK_EQUAL(dsm_region_destroy(r), 0);
 	return nodes_end();
