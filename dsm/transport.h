@@ -81,6 +81,12 @@ struct transport_ops {
 	 */
 	bool round_trip_is_free;
 
+	/*
+	 * A peer's memory can be read and written though its process has ended: what it published is not
+	 * lost. False: it is.
+	 */
+	bool memory_outlives_process;
+
 	/* Opens the transport on this node; @address is what peers must be told. Errors are reported. */
 	int (*open)(const struct transport_config *config, struct transport **out,
 		    struct transport_address *address);
@@ -124,6 +130,14 @@ struct transport_ops {
 	 * @return 0; -ENOSPC: the pool is empty; -EINVAL; -ENOMEM.
 	 */
 	int (*populate)(struct transport *, int peer, unsigned segment, uint64_t offset, size_t bytes);
+
+	/*
+	 * What is known here of @peer, without traffic: 0, or -EHOSTDOWN: its process has ended, or its
+	 * device did not answer. It does not come back. Any thread, also while lanes are in use. (Where a
+	 * dead peer is noticed only by an operation that fails, the caller reads a word of it first: see
+	 * peers.c.)
+	 */
+	int (*probe)(struct transport *, int peer);
 
 	/* Gives everything back. Never fails. */
 	void (*close)(struct transport *);

@@ -471,6 +471,13 @@ static int complete(struct transport *transport, struct lane *lane)
 	return verbs_lane_complete(&verbs_of(transport)->lanes[lane->index]);
 }
 
+static int probe(struct transport *transport, int peer)
+{
+	const struct verbs_peer *p = &verbs_of(transport)->common.peers[peer];
+
+	return atomic_load_explicit(&p->lost, memory_order_relaxed) ? -EHOSTDOWN : 0;
+}
+
 const struct transport_ops transport_verbs = {
     .name = "verbs",
     .round_trip_is_free = false,
@@ -486,6 +493,7 @@ const struct transport_ops transport_verbs = {
     .post_fetch_add = post_fetch_add,
     .post_compare_swap = post_compare_swap,
     .complete = complete,
+    .probe = probe,
     .populate = NULL, /* pinned whole, or faulted in by the device */
     .close = close_transport,
 };
