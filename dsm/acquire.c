@@ -20,6 +20,7 @@
 
 #include "dsm/change_log.h"
 #include "dsm/lane.h"
+#include "dsm/peers.h"
 #include "dsm/publish.h"
 #include "dsm/region.h"
 #include "dsm/runtime.h"
@@ -188,21 +189,32 @@ static int compare_home(struct lane *lane, int home)
 	return error;
 }
 
+static int acquire_home(struct lane *lane, int home)
+{
+	bool lost = false;
+	int error = peers_reach(home);
+
+	if (!error)
+		error = change_log_apply(lane, home, apply_change, lane, &lost);
+	if (error || !lost)
+		return peers_note(home, error);
+	error = compare_home(lane, home);
+	if (!error)
+		change_log_caught_up(home);
+	stats_add(&lane->stats.log_overflows, 1);
+	return peers_note(home, error);
+}
+
 int acquire_all(struct lane *lane)
 {
-	int error = 0;
+	int error = 0, lost = 0;
 
 	for (int home = 0; home < runtime.nodes && !error; home++) {
-		bool lost = false;
-		if (home == runtime.node)
-			continue;
-		error = change_log_apply(lane, home, apply_change, lane, &lost);
-		if (error || !lost)
-			continue;
-		error = compare_home(lane, home);
-		if (!error)
-			change_log_caught_up(home);
-		stats_add(&lane->stats.log_overflows, 1);
+		error = home == runtime.node ? 0 : acquire_home(lane, home);
+		if (error == -EHOSTDOWN) { /* pages of other homes are no worse for it */
+			lost = error;
+			error = 0;
+		}
 	}
-	return error;
+	return error ? error : lost;
 }

@@ -10,9 +10,8 @@
 
 #include <minorca.h>
 
-#include "dsm/backoff.h"
-#include "dsm/clock.h"
 #include "dsm/consistency.h"
+#include "dsm/peers.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/word.h"
@@ -38,6 +37,7 @@ static int after(int error, enum dsm_order order, const char *what, uint64_t fou
 		error = consistency_acquire(what);
 	if (!error && out)
 		*out = found;
+	peers_tell(error, what, "a word of its cannot be used, or nobody can say what is up to date");
 	errno = saved_errno;
 	return error;
 }
@@ -130,26 +130,39 @@ int dsm_event_read(const dsm_event *event, uint64_t *value)
 	return dsm_atomic_load(&event->opaque[0], value, DSM_ACQUIRE);
 }
 
-/* Looks at the word again and again; it is not this node's to spin on, but it changes once for all who wait.
+static int report_standstill(const char *what, uint64_t now, uint64_t value)
+{
+	report(
+	    "%s: the event stands at %llu, and nobody has advanced it to %llu within %g s (MINORCA_TIMEOUT)",
+	    what, (unsigned long long)now, (unsigned long long)value,
+	    (double)runtime.settings.timeout_ns / 1e9);
+	return -ETIMEDOUT;
+}
+
+/*
+ * Looks at the word again and again; it is not this node's to spin on, but it changes once for all who wait.
+ * Who is to advance it is not known. A node that is lost meanwhile may be the one: the caller must think
+ * again. Of those that were lost before it knew, or will be told elsewhere; nodes that are left may use
+ * events among themselves.
  */
 static int await(const struct word *word, uint64_t value, const char *what)
 {
-	uint64_t now = 0, deadline = clock_ns() + runtime.settings.timeout_ns;
-	int error = 0;
+	unsigned lost_before = peers_lost_count();
+	struct wait wait = {0};
+	uint64_t now = 0;
 
-	for (unsigned turns = 0; !error;) {
-		error = word_read(word, 0, &now);
+	for (;;) {
+		int error = word_read(word, 0, &now);
 		if (error || now >= value)
-			break;
-		if (backoff(&turns) && clock_ns() > deadline) {
-			report("%s: the event stands at %llu, and nobody has advanced it to %llu within %g s "
-			       "(MINORCA_TIMEOUT)",
-			       what, (unsigned long long)now, (unsigned long long)value,
-			       (double)runtime.settings.timeout_ns / 1e9);
-			error = -ETIMEDOUT;
-		}
+			return error;
+		enum wait_turn turn = wait_turn(&wait);
+		if (turn == WAIT_ASK)
+			peers_ask_some();
+		if (turn == WAIT_ASK && peers_lost_count() != lost_before)
+			return peers_tell(-EHOSTDOWN, what, "the event may never be advanced");
+		if (turn == WAIT_OVER)
+			return report_standstill(what, now, value);
 	}
-	return error;
 }
 
 int dsm_event_await(const dsm_event *event, uint64_t value)

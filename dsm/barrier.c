@@ -16,11 +16,11 @@
 
 #include <minorca.h>
 
-#include "dsm/backoff.h"
 #include "dsm/clock.h"
 #include "dsm/consistency.h"
 #include "dsm/lane.h"
 #include "dsm/node_segment.h"
+#include "dsm/peers.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
@@ -77,7 +77,7 @@ static int signal_partner(unsigned round)
 					    word, sizeof *word);
 	int completed = runtime.ops->complete(runtime.transport, lane);
 	lane_release(lane);
-	return error ? error : completed;
+	return peers_note(partner, error ? error : completed);
 }
 
 /* Names the nodes that have not begun this barrier. Each is asked one-sided, so that those that wait like us
@@ -106,15 +106,28 @@ static void report_missing(const char *what)
 	       (double)runtime.settings.timeout_ns / 1e9);
 }
 
-/* Waits until @word has reached this barrier's number. */
-static int wait_for(_Atomic uint64_t *word)
+/*
+ * Waits until the partner of round @round has signalled. If any node is lost, whichever, this barrier cannot
+ * be passed by all. It is enough to ask the one that is waited for: it is in an earlier round itself, for it
+ * signals when it begins one, and waits there for another, and so on; after at most log2 N of them comes one
+ * that is lost, or whose caller is not here yet. Each that learns of a loss tells it to the one that asks it.
+ */
+static int wait_for_partner(unsigned round)
 {
-	uint64_t deadline = clock_ns() + runtime.settings.timeout_ns;
+	_Atomic uint64_t *word = &control()->heard[round].word;
+	int nodes = runtime.nodes, partner = (int)((unsigned)(runtime.node + nodes) - (1u << round)) % nodes;
+	struct wait wait = {0};
 
 	/* Acquire: pairs with the write in signal_partner(), whose node published before it. */
-	for (unsigned turns = 0; atomic_load_explicit(word, memory_order_acquire) < current;)
-		if (backoff(&turns) && clock_ns() > deadline)
+	while (atomic_load_explicit(word, memory_order_acquire) < current) {
+		enum wait_turn turn = wait_turn(&wait);
+		if (turn == WAIT_ASK)
+			peers_ask(partner);
+		if (turn == WAIT_ASK && peers_lost_count())
+			return -EHOSTDOWN;
+		if (turn == WAIT_OVER)
 			return -ETIMEDOUT;
+	}
 	return 0;
 }
 
@@ -126,14 +139,16 @@ static int wait_for_all(const char *what)
 		current++;
 	unfinished = true;
 	atomic_store_explicit(&control()->arrived.word, current, memory_order_release);
+	if (peers_lost_count())
+		error = -EHOSTDOWN;
 	for (unsigned round = 0; 1u << round < (unsigned)runtime.nodes && !error; round++) {
 		error = signal_partner(round);
 		if (!error)
-			error = wait_for(&control()->heard[round].word);
+			error = wait_for_partner(round);
 	}
 	if (error == -ETIMEDOUT)
 		report_missing(what);
-	return error;
+	return peers_tell(error, what, "nothing can wait for all nodes any more");
 }
 
 /* --- with memory --------------------------------------------------------------------------------------- */

@@ -20,6 +20,9 @@
 /* Node 0 decides that somebody is missing; the others give it this much longer, to hear who. */
 #define GRACE_NS 1000000000ull
 
+/* How often a wait asks whether whom it waits for lives. */
+#define ASK_NS 250000000u
+
 enum { TAG_HEADER = 7001, TAG_VERDICT, TAG_DATA, TAG_ALL };
 
 /* Precedes each collective call. Nodes whose headers differ are in different calls. */
@@ -39,6 +42,7 @@ static struct header *headers;
 static MPI_Request *requests;
 /* Buffer of a collective call that failed: kept, and kept findable. */
 static void *volatile abandoned;
+static bool (*watch_node)(int node, bool ask);
 
 /* --- starting MPI -------------------------------------------------------------------------------------- */
 
@@ -102,20 +106,43 @@ static void nap(void)
 	nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
-/* Waits until all requests are complete or the deadline has passed. @return how many are not. */
-static int wait_all(int count, MPI_Request *pending, uint64_t deadline_ns)
+void bootstrap_watch(bool (*lost)(int node, bool ask))
 {
+	watch_node = lost;
+}
+
+static bool is_lost(int node, bool ask)
+{
+	return watch_node && watch_node(node, ask);
+}
+
+/*
+ * Waits until all requests are complete, but for those of nodes that are lost, or @limit_ns has passed. The
+ * requests are of node 0 (@of_root), or each of the node of its number.
+ *
+ * @return 0; -EHOSTDOWN: only requests of lost nodes are not complete; -ETIMEDOUT: others.
+ */
+static int wait_all(int count, MPI_Request *pending, bool of_root, uint64_t limit_ns)
+{
+	uint64_t now = clock_ns(), deadline = now + limit_ns, ask_at = now + ASK_NS;
+
 	for (;;) {
-		int missing = 0;
+		int missing = 0, missing_and_lost = 0;
+		bool ask = now > ask_at;
 		for (int i = 0; i < count; i++) {
 			int done = 1;
 			if (pending[i] != MPI_REQUEST_NULL)
 				MPI_Test(&pending[i], &done, MPI_STATUS_IGNORE);
 			missing += !done;
+			missing_and_lost += !done && is_lost(of_root ? 0 : i, ask);
 		}
-		if (!missing || clock_ns() > deadline_ns)
-			return missing;
+		if (missing == missing_and_lost)
+			return missing ? -EHOSTDOWN : 0;
+		if (now > deadline)
+			return -ETIMEDOUT;
 		nap();
+		ask_at = ask ? now + ASK_NS : ask_at;
+		now = clock_ns();
 	}
 }
 
@@ -128,25 +155,52 @@ static void forget(int count, MPI_Request *pending)
 		}
 }
 
+/* Says what became of a wait for node 0. */
+static void report_root(const char *what, int error)
+{
+	if (error == -EHOSTDOWN)
+		report("%s: node 0 is lost: its process has ended, or its device does not answer; the nodes "
+		       "that are left cannot agree any more",
+		       what);
+	else
+		report("%s: node 0 did not answer within %g s (MINORCA_TIMEOUT)", what,
+		       (double)timeout_ns / 1e9);
+}
+
 /* --- gathering: headers to node 0, its verdict back; then data to node 0, and all of it back ------------ */
 
-static void report_missing(const char *what)
+/* Lists the nodes whose requests are not complete: those that are lost, or the others. @return how many. */
+static int list_missing(bool lost, char *list, size_t bytes)
 {
-	char list[256] = "";
 	size_t used = 0;
 	int missing = 0;
 
+	list[0] = 0;
 	for (int i = 1; i < node_count; i++)
-		if (requests[i] != MPI_REQUEST_NULL) {
+		if (requests[i] != MPI_REQUEST_NULL && is_lost(i, false) == lost) {
 			missing++;
-			if (used < sizeof list - 12)
-				used += (size_t)snprintf(list + used, sizeof list - used, "%s%d",
-							 used ? ", " : "", i);
+			if (used < bytes - 12)
+				used +=
+				    (size_t)snprintf(list + used, bytes - used, "%s%d", used ? ", " : "", i);
 		}
-	report("%s: node%s %s did not arrive within %g s (MINORCA_TIMEOUT); look there: it has died, hangs, "
-	       "or is in "
-	       "another call",
-	       what, missing > 1 ? "s" : "", list, (double)timeout_ns / 1e9);
+	return missing;
+}
+
+static void report_missing(const char *what)
+{
+	char list[256];
+	int missing = list_missing(true, list, sizeof list);
+
+	if (missing)
+		report(
+		    "%s: node%s %s: lost: the process has ended, or the device does not answer; not waited "
+		    "for",
+		    what, missing > 1 ? "s" : "", list);
+	missing = list_missing(false, list, sizeof list);
+	if (missing)
+		report("%s: node%s %s did not arrive within %g s (MINORCA_TIMEOUT); look there: it has died, "
+		       "hangs, or is in another call",
+		       what, missing > 1 ? "s" : "", list, (double)timeout_ns / 1e9);
 }
 
 static int64_t judge(const char *what)
@@ -174,13 +228,11 @@ static int64_t verdict_at_root(const char *what)
 	requests[0] = MPI_REQUEST_NULL;
 	for (int i = 1; i < node_count; i++)
 		MPI_Irecv(&headers[i], sizeof headers[i], MPI_BYTE, i, TAG_HEADER, job, &requests[i]);
-	int64_t status = 0;
-	if (wait_all(node_count, requests, clock_ns() + timeout_ns)) {
+	int64_t status = wait_all(node_count, requests, false, timeout_ns);
+	if (status)
 		report_missing(what);
-		status = -ETIMEDOUT;
-	} else {
+	else
 		status = judge(what);
-	}
 	headers[0].status = status;
 	for (int i = 1; i < node_count; i++) {
 		if (requests[i] != MPI_REQUEST_NULL)
@@ -189,12 +241,12 @@ static int64_t verdict_at_root(const char *what)
 			MPI_Isend(&headers[0], sizeof headers[0], MPI_BYTE, i, TAG_VERDICT, job,
 				  &requests[i]);
 	}
-	if (wait_all(node_count, requests, clock_ns() + timeout_ns)) {
+	int error = wait_all(node_count, requests, false, timeout_ns);
+	if (error) {
 		report_missing(what);
 		forget(node_count, requests);
-		status = status ? status : -ETIMEDOUT;
 	}
-	return status;
+	return status ? status : error;
 }
 
 /* Node 0: collects the data in @boxes, where its own is already, and sends all of it to all. */
@@ -202,26 +254,28 @@ static int exchange_at_root(const char *what, unsigned char *boxes, size_t bytes
 {
 	for (int i = 1; i < node_count; i++)
 		MPI_Irecv(boxes + (size_t)i * bytes, (int)bytes, MPI_BYTE, i, TAG_DATA, job, &requests[i]);
-	int missing = wait_all(node_count, requests, clock_ns() + timeout_ns);
-	for (int i = 1; i < node_count && !missing; i++)
+	int error = wait_all(node_count, requests, false, timeout_ns);
+	for (int i = 1; i < node_count && !error; i++)
 		MPI_Isend(boxes, (int)(bytes * (size_t)node_count), MPI_BYTE, i, TAG_ALL, job, &requests[i]);
-	if (!missing)
-		missing = wait_all(node_count, requests, clock_ns() + timeout_ns);
-	if (!missing)
-		return 0;
-	report_missing(what);
-	forget(node_count, requests);
-	return -ETIMEDOUT;
+	if (!error)
+		error = wait_all(node_count, requests, false, timeout_ns);
+	if (error) {
+		report_missing(what);
+		forget(node_count, requests);
+	}
+	return error;
 }
 
 /* The others: wait for node 0 a little longer than it waits for the slowest. */
 static int wait_for_root(const char *what, MPI_Request *two)
 {
-	if (!wait_all(2, two, clock_ns() + timeout_ns + GRACE_NS))
-		return 0;
-	report("%s: node 0 did not answer within %g s (MINORCA_TIMEOUT)", what, (double)timeout_ns / 1e9);
-	forget(2, two);
-	return -ETIMEDOUT;
+	int error = wait_all(2, two, true, timeout_ns + GRACE_NS);
+
+	if (error) {
+		report_root(what, error);
+		forget(2, two);
+	}
+	return error;
 }
 
 static int64_t verdict_from_root(const char *what, const struct header *mine)
@@ -329,7 +383,10 @@ int bootstrap_open(int *argc, char ***argv, uint64_t limit_ns, int *node, int *n
 		job = MPI_COMM_NULL;
 		return error;
 	}
-	return MPI_Comm_dup(MPI_COMM_WORLD, &job) ? -EIO : 0;
+	if (MPI_Comm_dup(MPI_COMM_WORLD, &job))
+		return -EIO;
+	/* A node that is lost must not make MPI end those that are left. */
+	return MPI_Comm_set_errhandler(job, MPI_ERRORS_RETURN) ? -EIO : 0;
 }
 
 void bootstrap_close(bool owns_mpi, bool in_step)

@@ -24,13 +24,19 @@ int bootstrap_open(int *argc, char ***argv, uint64_t timeout_ns, int *node, int 
 void bootstrap_close(bool owns_mpi, bool in_step);
 
 /**
+ * From here on nodes for which @is_lost says so are not waited for; @ask: it may ask the node, which takes
+ * time, and not just say what is known. NULL: nobody knows.
+ */
+void bootstrap_watch(bool (*is_lost)(int node, bool ask));
+
+/**
  * Collects @bytes from every node, in node order, at every node. @bytes and @what are the same everywhere.
  *
  * @param all   room for all nodes' bytes; NULL: this node has none, and the call fails with -ENOMEM on all of
  * them
  * @param what  for the message when a node is missing: "dsm_region_create(grid)"
- * @return 0; -ETIMEDOUT: the nodes named on stderr (by node 0) did not arrive; -EIO: nodes are in different
- * calls.
+ * @return 0; -ETIMEDOUT: the nodes named on stderr (by node 0) did not arrive; -EHOSTDOWN: they are lost,
+ * and all others have arrived, if node 0 lives; -EIO: nodes are in different calls.
  */
 int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes);
 

@@ -21,6 +21,7 @@
 #include "dsm/acquire.h"
 #include "dsm/change_log.h"
 #include "dsm/lane.h"
+#include "dsm/peers.h"
 #include "dsm/publish.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
@@ -48,9 +49,10 @@ static int make_pass(int (*pass)(struct lane *, void *), void *argument)
 /* --- release ---------------------------------------------------------------------------------------------
  */
 
+/* Pages whose home is lost stay dirty, and all others are published: it ends with -EHOSTDOWN then. */
 static int publish_pass(struct lane *lane, void *unused)
 {
-	int error = 0;
+	int error = 0, lost = 0;
 
 	(void)unused;
 	atomic_fetch_add(&publishing, 1); /* before the exchange: see is_published() */
@@ -59,14 +61,17 @@ static int publish_pass(struct lane *lane, void *unused)
 		unsigned id = (unsigned)__builtin_ctzll(bits);
 		struct dsm_region *r = atomic_load_explicit(&runtime.regions[id], memory_order_acquire);
 		error = r ? publish_region(lane, r) : 0;
+		if (error || (r && r->home_writes.scanned)) /* the next pass looks, or scans, again */
+			atomic_fetch_or(&runtime.dirty_regions, (uint64_t)1 << id);
+		if (error == -EHOSTDOWN) {
+			lost = error;
+			error = 0;
+		}
 		if (error)
-			atomic_fetch_or(&runtime.dirty_regions, bits); /* this one, and those not looked at */
-		else if (r && r->home_writes.scanned)
-			atomic_fetch_or(&runtime.dirty_regions,
-					(uint64_t)1 << id); /* the next pass scans again */
+			atomic_fetch_or(&runtime.dirty_regions, bits); /* those not looked at */
 	}
 	atomic_fetch_add(&publishing, 1); /* after what is to be looked at again is in the set again */
-	return error;
+	return error ? error : lost;
 }
 
 /*
@@ -93,9 +98,9 @@ int consistency_release(const char *what)
 	if (is_published())
 		return 0;
 	int error = make_pass(publish_pass, NULL);
-	if (error)
+	if (error && error != -EHOSTDOWN)
 		report("%s: cannot publish what this node stored: %s", what, strerror(-error));
-	return error;
+	return peers_tell(error, what, "what this node stored to pages of its cannot be published");
 }
 
 /* --- acquire ---------------------------------------------------------------------------------------------
@@ -116,10 +121,11 @@ int consistency_acquire(const char *what)
 	lane_release(lane);
 	if (!news)
 		return 0;
-	int error = news < 0 ? news : make_pass(acquire_pass, NULL);
-	if (error)
+	/* Also if a node is lost: what is known of the pages of the others is applied. */
+	int error = news < 0 && news != -EHOSTDOWN ? news : make_pass(acquire_pass, NULL);
+	if (error && error != -EHOSTDOWN)
 		report("%s: cannot take out of sight what other nodes changed: %s", what, strerror(-error));
-	return error;
+	return peers_tell(error, what, "nobody can say which pages of its are out of date here");
 }
 
 /* --- both, for users -------------------------------------------------------------------------------------
@@ -192,6 +198,7 @@ int dsm_invalidate(const void *address, size_t bytes)
 
 	if (runtime.started)
 		error = make_pass(unmap_pass, &range);
+	peers_tell(error, "dsm_invalidate()", "what this node stored to pages of its cannot be published");
 	errno = saved_errno;
 	return error;
 }

@@ -71,7 +71,10 @@ static void handle(struct lane *lane, const struct uffd_msg *message)
 	size_t page = (size_t)(address - r->app) >> r->page_shift;
 	int error = fault_resolve(lane, r, page, flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP),
 				  flags & UFFD_PAGEFAULT_FLAG_WP);
-	if (error)
+	if (error == -EHWPOISON)
+		uffd_wake(r->uffd, region_app(r, page),
+			  region_page_bytes(r)); /* another handler was faster */
+	else if (error)
 		fault_die(r, page, error);
 }
 
@@ -165,6 +168,8 @@ static int open_descriptor(enum dsm_delivery delivery, char *message, size_t mes
 
 	if (runtime.kernel[KERNEL_UFFD_MINOR_HUGETLB].available)
 		features |= UFFD_FEATURE_MINOR_HUGETLBFS | UFFD_FEATURE_MISSING_HUGETLBFS;
+	if (runtime.kernel[KERNEL_UFFD_POISON].available)
+		features |= UFFD_FEATURE_POISON;
 	if (!by_thread)
 		features |= UFFD_FEATURE_SIGBUS;
 	int fd = uffd_open(features, by_thread, NULL);

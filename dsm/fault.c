@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -28,7 +29,11 @@
 #error "the fault handler reads x86-64's page-fault error code; add your machine's in fault_from_context()"
 #endif
 
+/* Lost pages that are reported one by one. */
+#define LOST_PAGES_TOLD 8
+
 static struct sigaction previous;
+static atomic_uint lost_pages;
 
 /* --- inline delivery ----------------------------------------------------------------------------------- */
 
@@ -38,6 +43,7 @@ static struct sigaction previous;
 
 static void hand_on(int signal, siginfo_t *info, void *context);
 static void die_if_destroyed(const void *address);
+static void report_lost(const struct dsm_region *r, size_t page, int error);
 
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
@@ -59,9 +65,11 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 	size_t page = (size_t)((unsigned char *)info->si_addr - r->app) >> r->page_shift;
 	greg_t code = ((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR];
 	int error = fault_resolve(lane, r, page, code & FAULT_WRITE, code & FAULT_PRESENT);
-	if (error)
+	if (error && error != -EHWPOISON)
 		fault_die(r, page, error);
 	lane_release(lane);
+	if (error) /* a kernel without memory failure handling says BUS_ADRERR of poisoned pages too */
+		hand_on(signal, info, context);
 	errno = saved_errno;
 }
 
@@ -82,7 +90,9 @@ static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool w
 	 * the exchange in page_set_take().)
 	 */
 	page_set_add(&r->cached, page);
-	if (home_of(&r->home, page) != runtime.node)
+	if (p->flags & PAGE_LOST)
+		error = -EHOSTDOWN;
+	else if (home_of(&r->home, page) != runtime.node)
 		error = fetch_pages(lane, r, page, 1);
 	else if (r->sparse)
 		error = populate_pages(r, page, 1);
@@ -129,6 +139,46 @@ static int map_again(struct lane *lane, struct dsm_region *r, size_t page, bool 
 	return p->state == PAGE_WRITE ? pages_protect(r, page, 1, false) : 0;
 }
 
+/* Errors of fetching, which say that a page's home cannot be reached; of this node's own doing are others. */
+static bool is_unreachable(int error)
+{
+	return error == -EHOSTDOWN || error == -ETIMEDOUT || error == -EIO;
+}
+
+/*
+ * A page that cannot be fetched: the access is to raise SIGBUS, in the thread that made it and for it to
+ * handle if it can; inside a system call, EFAULT. That is what the kernel does with a poisoned page when the
+ * access is tried again. The page stays poisoned: once it was said that its data is lost, it is. Whatever
+ * else fails, for want of memory say, is this node's own affair, may mend, and says nothing of the data: that
+ * is not poisoned, and ends the process.
+ *
+ * @return 0: poisoned; -EHWPOISON: it was already; @error: the kernel cannot.
+ */
+static int poison_page(struct dsm_region *r, size_t page, int error)
+{
+	struct page *p = &r->table.pages[page];
+	unsigned char *at = region_app(r, page);
+	size_t bytes = region_page_bytes(r);
+	int refused;
+
+	if (!runtime.kernel[KERNEL_UFFD_POISON].available)
+		return error;
+	do
+		refused = uffd_poison(r->uffd, at, bytes, 0, NULL);
+	while (refused == -EAGAIN);
+	if (refused == -EEXIST && p->flags & PAGE_LOST)
+		return -EHWPOISON;
+	/* A page that was protected when it was un-mapped has left a mark, and the kernel takes that for a
+	 * page. */
+	if (refused == -EEXIST && !uffd_writeprotect(r->uffd, at, bytes, false))
+		refused = uffd_poison(r->uffd, at, bytes, 0, NULL);
+	if (refused)
+		return error;
+	p->flags |= PAGE_LOST;
+	report_lost(r, page, error);
+	return 0;
+}
+
 int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool write, bool present)
 {
 	struct page *p = &r->table.pages[page];
@@ -136,12 +186,15 @@ int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool wri
 
 	stats_add(&lane->stats.faults, 1);
 	page_lock(p);
-	if (p->state == PAGE_UNMAPPED)
+	if (p->state == PAGE_UNMAPPED) {
 		error = map_page(lane, r, page, write);
-	else if (p->state == PAGE_READ && write)
+		if (is_unreachable(error) && home_of(&r->home, page) != runtime.node)
+			error = poison_page(r, page, error);
+	} else if (p->state == PAGE_READ && write) {
 		error = upgrade_page(lane, r, page);
-	else
+	} else {
 		error = map_again(lane, r, page, present);
+	}
 	page_unlock(p);
 	return error;
 }
@@ -305,6 +358,8 @@ static const char *explain(int error)
 		return "the home of the page is lost; its data cannot be had";
 	case -ETIMEDOUT:
 		return "the home of the page does not answer (MINORCA_TIMEOUT says how long to wait)";
+	case -EIO:
+		return "the device failed that the home of the page is reached by";
 	default:
 		return "the kernel refused to map the page; errno is in the number above";
 	}
@@ -325,7 +380,7 @@ static _Noreturn void die(void)
 		_exit(128 + SIGBUS);
 }
 
-_Noreturn void fault_die(const struct dsm_region *r, size_t page, int error)
+static void report_fault(const struct dsm_region *r, size_t page, int error, const char *then)
 {
 	struct report_part parts[] = {
 	    REPORT_TEXT("cannot resolve the fault on page "),
@@ -340,10 +395,28 @@ _Noreturn void fault_die(const struct dsm_region *r, size_t page, int error)
 	    REPORT_NUMBER((uint64_t)-error),
 	    REPORT_TEXT(": "),
 	    REPORT_TEXT(explain(error)),
+	    REPORT_TEXT(then),
 	};
 
 	report_signal_safe(parts, sizeof parts / sizeof parts[0]);
+}
+
+_Noreturn void fault_die(const struct dsm_region *r, size_t page, int error)
+{
+	report_fault(r, page, error, "");
 	die();
+}
+
+/* The first few are enough to understand. */
+static void report_lost(const struct dsm_region *r, size_t page, int error)
+{
+	unsigned before = atomic_fetch_add_explicit(&lost_pages, 1, memory_order_relaxed);
+
+	if (before < LOST_PAGES_TOLD)
+		report_fault(r, page, error,
+			     before + 1 < LOST_PAGES_TOLD
+				 ? "; whoever touches it gets SIGBUS"
+				 : "; whoever touches it gets SIGBUS; further lost pages are not reported");
 }
 
 static void die_if_destroyed(const void *address)

@@ -22,7 +22,8 @@ void fault_uninstall(void);
  *
  * @param write    the access was a store
  * @param present  the page was mapped: the store met write protection
- * @return 0 or -errno, for fault_die().
+ * @return 0 or -errno, for fault_die(). 0 too if the home of the page is lost, where the kernel can poison
+ * pages: then the access raises SIGBUS when it is tried again. -EHWPOISON: it has been poisoned before.
  */
 int fault_resolve(struct lane *lane, struct dsm_region *region, size_t page, bool write, bool present);
 

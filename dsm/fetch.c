@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "dsm/lane.h"
+#include "dsm/peers.h"
 #include "dsm/populate.h"
 #include "dsm/region.h"
 #include "dsm/runtime.h"
@@ -144,19 +145,21 @@ static unsigned remember(struct lane *lane, struct dsm_region *r, size_t page, c
 
 /* Waits for what was posted, also when posting failed on the way: nothing may arrive once the lane is let go.
  */
-static int finish(struct lane *lane, int posted)
+static int finish(struct lane *lane, int home, int posted)
 {
 	int completed = runtime.ops->complete(runtime.transport, lane);
 
-	return posted ? posted : completed;
+	return peers_note(home, posted ? posted : completed);
 }
 
 int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
 {
 	size_t first_block = first * r->blocks_per_page, blocks = count * r->blocks_per_page;
 	int home = home_of(&r->home, first);
-	int error;
+	int error = peers_reach(home);
 
+	if (error)
+		return error;
 	/* hugetlb: an empty pool must be an error here, not a SIGBUS at the alias. shmem has no pool, and
 	 * storing to the alias allocates; only a page to which nothing is stored needs it done, below. */
 	if (r->hugetlb) {
@@ -168,10 +171,10 @@ int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t co
 	error = post_versions(lane, r, home, first, count);
 	if (!error && one_chain)
 		error = post_blocks(lane, r, home, first_block, blocks);
-	error = finish(lane, error);
+	error = finish(lane, home, error);
 	if (!error && !one_chain) {
 		error = post_stale_blocks(lane, r, home, first, count);
-		error = finish(lane, error ? error : post_intervals(lane, r, home, first, count));
+		error = finish(lane, home, error ? error : post_intervals(lane, r, home, first, count));
 	}
 	if (error)
 		return error;

@@ -22,6 +22,7 @@
 #include "dsm/heap_part.h"
 #include "dsm/heap_words.h"
 #include "dsm/node_segment.h"
+#include "dsm/peers.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
@@ -313,10 +314,10 @@ static int allocate(const struct request *request, void **memory, bool *fresh)
 		report_full(request);
 		return -ENOMEM;
 	}
-	if (error)
+	if (error && error != -EHOSTDOWN)
 		report("%s: %zu bytes could not be allocated: %s", request->call, request->bytes,
 		       strerror(-error));
-	return error;
+	return peers_tell(error, request->call, "the heap cannot be used as before");
 }
 
 int dsm_malloc(size_t bytes, int where, void **memory)
@@ -492,9 +493,10 @@ int dsm_free(void *memory)
 	}
 	answer();
 	int error = free_place(&place, memory);
-	if (error && error != -EINVAL)
+	if (error && error != -EINVAL && error != -EHOSTDOWN)
 		report("dsm_free(%p): could not be freed, for the words that describe it are on node %d: %s",
 		       memory, heap_keeper(place.slab), strerror(-error));
+	peers_tell(error, "dsm_free()", "memory whose words are there stays taken");
 	errno = saved_errno;
 	return error;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "dsm/peers.h"
 #include "dsm/runtime.h"
 
 /* Words of one node that lie in a row. */
@@ -80,7 +81,7 @@ static struct words find_bitmap(enum heap_half half, size_t slab, unsigned first
 /* --- with a lane --------------------------------------------------------------------------------------- */
 
 /* Waits for what was posted, also when posting failed on the way; takes its results; lets the lane go. */
-static int end(struct lane *lane, int posted, uint64_t *out, size_t count)
+static int end(struct lane *lane, int node, int posted, uint64_t *out, size_t count)
 {
 	int completed = runtime.ops->complete(runtime.transport, lane);
 	int error = posted ? posted : completed;
@@ -88,7 +89,7 @@ static int end(struct lane *lane, int posted, uint64_t *out, size_t count)
 	if (!error)
 		memcpy(out, lane->scratch, count * sizeof *out);
 	lane_release(lane);
-	return error;
+	return peers_note(node, error);
 }
 
 static int read_words(const struct words *from, uint64_t *out)
@@ -97,7 +98,7 @@ static int read_words(const struct words *from, uint64_t *out)
 	int error = runtime.ops->post_read(runtime.transport, lane, from->node, SEGMENT_HEAP, from->offset,
 					   lane->scratch, from->count * sizeof *out);
 
-	return end(lane, error, out, from->count);
+	return end(lane, from->node, error, out, from->count);
 }
 
 static int swap_words(const struct words *at, const uint64_t *expected, const uint64_t *desired,
@@ -111,7 +112,7 @@ static int swap_words(const struct words *at, const uint64_t *expected, const ui
 		error = runtime.ops->post_compare_swap(runtime.transport, lane, at->node, SEGMENT_HEAP,
 						       at->offset + i * sizeof *old, expected[i], desired[i],
 						       &results[i]);
-	return end(lane, error, old, at->count);
+	return end(lane, at->node, error, old, at->count);
 }
 
 /* --- what there is to do with them ---------------------------------------------------------------------- */
@@ -168,7 +169,7 @@ int heap_mark(enum heap_half half, size_t slab)
 	uint64_t *one = (uint64_t *)(void *)lane->scratch, unused;
 
 	*one = 1;
-	return end(lane,
+	return end(lane, mark.node,
 		   runtime.ops->post_write(runtime.transport, lane, mark.node, SEGMENT_HEAP, mark.offset, one,
 					   sizeof *one),
 		   &unused, 1);

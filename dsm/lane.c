@@ -12,7 +12,7 @@
 
 static struct lane *lanes;
 static unsigned char *scratch;
-static unsigned count;	     /* of both kinds; those for faults come first */
+static unsigned count; /* of all kinds: those for faults, for synchronisation, and the one to ask with */
 static unsigned fault_count; /* for faults */
 static atomic_uint next_thread;
 
@@ -24,7 +24,7 @@ static __thread unsigned mine;
 
 int lanes_create(unsigned fault_lanes)
 {
-	unsigned wanted = fault_lanes + (fault_lanes + 3) / 4;
+	unsigned wanted = fault_lanes + (fault_lanes + 3) / 4 + 1;
 	size_t scratch_bytes = wanted * LANE_SCRATCH_BYTES;
 	void *memory = mmap(NULL, scratch_bytes, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -104,7 +104,12 @@ struct lane *lane_acquire(void)
 
 struct lane *lane_acquire_sync(void)
 {
-	return take(&lanes[fault_count + thread_number() % (count - fault_count)]);
+	return take(&lanes[fault_count + thread_number() % (count - 1 - fault_count)]);
+}
+
+struct lane *lane_acquire_to_ask(void)
+{
+	return take(&lanes[count - 1]);
 }
 
 void lane_release(struct lane *lane)

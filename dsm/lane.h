@@ -30,13 +30,14 @@ struct lane {
 	struct dsm_stats stats; /* counted here, summed by dsm_stats() */
 };
 
-/** Makes @count lanes for faults, and a quarter as many for synchronisation. @return 0 or -ENOMEM. */
+/** Makes @count lanes for faults, a quarter as many for synchronisation, and one to ask with. @return 0 or
+ * -ENOMEM. */
 int lanes_create(unsigned count);
 
 /** Frees them. No thread may hold one. */
 void lanes_destroy(void);
 
-/** How many there are of both kinds. */
+/** How many there are of all kinds. */
 unsigned lanes_count(void);
 
 /** Lane number @index < lanes_count(). */
@@ -57,6 +58,12 @@ struct lane *lane_acquire(void);
  * region until it lets go.
  */
 struct lane *lane_acquire_sync(void);
+
+/**
+ * The one lane that peers.c asks with whether a node lives: on a fabric it may wait long for one that does
+ * not, and so no other thread is to depend on it. As lane_acquire_sync().
+ */
+struct lane *lane_acquire_to_ask(void);
 
 void lane_release(struct lane *lane);
 

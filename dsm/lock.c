@@ -17,6 +17,7 @@
 
 #include "dsm/consistency.h"
 #include "dsm/lock_table.h"
+#include "dsm/peers.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 
@@ -181,8 +182,12 @@ int lock_give(const void *address, const char *what, bool publish)
 	if (!mine || passed)
 		return mine ? 0 : -EPERM;
 	int error = publish ? consistency_release(what) : 0;
-	if (!error)
+	/* If not all that was stored is published, the next one must not have the lock: it might see less. */
+	if (error)
+		lock_queue_abandon(&lock->place);
+	else
 		error = lock_queue_leave(&lock->word, what, &lock->place);
+	peers_tell(error, what, "nobody can have the lock any more");
 	lock->has_global = false;
 	leave(address);
 	return error;
@@ -278,6 +283,8 @@ static int do_cond_wait(dsm_cond *cond, dsm_mutex *mutex)
 	if (error)
 		return error;
 	int waited = dsm_event_await(event, before + 1);
+	if (waited && waited != -ETIMEDOUT)
+		return waited; /* without the mutex, which may be lost too */
 	error = do_lock(mutex, what);
 	return error ? error : waited;
 }

@@ -4,12 +4,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "dsm/backoff.h"
-#include "dsm/clock.h"
 #include "dsm/lane.h"
 #include "dsm/node_segment.h"
+#include "dsm/peers.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 
@@ -22,9 +22,12 @@ struct slot {
 	_Alignas(64) _Atomic uint64_t next; /* id of who waits behind us; written by it. 0: nobody yet */
 	_Atomic uint64_t woken;	 /* use + 1: the node before us has moved `turn`, or has found it moved */
 	_Atomic uint64_t passed; /* use + 1: the node before us is done with a place that was given up */
-	_Atomic uint64_t before; /* id of who we wait behind, for messages; 0: nobody. Written by us */
+	_Atomic uint64_t before; /* id of who we wait behind; 0: nobody; or ABANDONED. Written by us */
+	_Atomic uint64_t lock;	 /* which lock's queue the place is in; written by us */
 	uint64_t turn;
 };
+
+#define ABANDONED UINT64_MAX
 
 #define NO_SLOT UINT32_MAX
 
@@ -93,6 +96,12 @@ static uint32_t use_after(uint32_t use)
 	return use + 1;
 }
 
+/* A number for the lock that no other lock has. */
+static uint64_t lock_number(const struct word *tail)
+{
+	return (uint64_t)tail->segment << 48 | tail->offset;
+}
+
 /* A field of the place with that id, as a word. */
 static struct word field(uint64_t id, size_t offset)
 {
@@ -115,7 +124,7 @@ static void collect_given_up(void)
 		}
 }
 
-static int place_take(struct lock_place *place)
+static int place_take(const struct word *tail, struct lock_place *place)
 {
 	uint32_t slot = NO_SLOT;
 
@@ -134,6 +143,7 @@ static int place_take(struct lock_place *place)
 	/* Nobody knows of the place: what others wrote for its last use has come, for that use has ended. */
 	atomic_store_explicit(&slots()[slot].next, 0, memory_order_relaxed);
 	atomic_store_explicit(&slots()[slot].before, 0, memory_order_relaxed);
+	atomic_store_explicit(&slots()[slot].lock, lock_number(tail), memory_order_relaxed);
 	*place = (struct lock_place){slot, id_make(runtime.node, slot, known[slot].use)};
 	return 0;
 }
@@ -160,7 +170,7 @@ static int write_word(struct word word, uint64_t value)
 					    source, sizeof value);
 	int completed = runtime.ops->complete(runtime.transport, lane);
 	lane_release(lane);
-	return error ? error : completed;
+	return peers_note(word.home, error ? error : completed);
 }
 
 /* Makes it the turn of @id, and wakes it. @given_up: it was too late, that node waits no more. */
@@ -181,7 +191,7 @@ static int pass_turn(uint64_t id, bool *was_given_up)
 	int completed = runtime.ops->complete(runtime.transport, lane);
 	*was_given_up = words[0] != use;
 	lane_release(lane);
-	return error ? error : completed;
+	return peers_note(turn.home, error ? error : completed);
 }
 
 /* --- who is in the way -----------------------------------------------------------------------------------
@@ -212,33 +222,89 @@ static int report_timeout(const char *what, const struct lock_place *place)
 	return -ETIMEDOUT;
 }
 
+/*
+ * Follows the queue from @id to its head for a place that will never pass the turn on: of a node that is
+ * lost, or abandoned. The queue moves meanwhile, and a place that was left may be in the queue of another
+ * lock by now; it says so. (If it is in this one again, it is behind us: then the lock is lost too, only
+ * later.)
+ *
+ * @return its id; 0: none.
+ */
+static uint64_t find_broken(uint64_t id, const struct word *tail)
+{
+	for (unsigned steps = 0; steps < 4096; steps++) {
+		struct word before = field(id, offsetof(struct slot, before)),
+			    lock = field(id, offsetof(struct slot, lock));
+		uint64_t next, number;
+		if (peers_ask(id_node(id)))
+			return id;
+		/* In this order: if the place was left in between, the number has changed. */
+		if (word_read(&before, 0, &next) || word_read(&lock, 0, &number) ||
+		    number != lock_number(tail) || !next)
+			return 0;
+		if (next == ABANDONED)
+			return id;
+		id = next;
+	}
+	return 0;
+}
+
+static int report_broken(const char *what, uint64_t broken, const struct word *tail)
+{
+	char lock[128], means[320];
+
+	word_describe(tail, lock, sizeof lock);
+	if (peers_is_lost(id_node(broken))) {
+		snprintf(means, sizeof means,
+			 "node %d has the lock %s, or was to have it before this node; nobody can have it "
+			 "any more",
+			 id_node(broken), lock);
+		return peers_tell(-EHOSTDOWN, what, means);
+	}
+	report("%s: node %d had the lock %s and could not publish what it stored under it: nobody can have "
+	       "it any "
+	       "more",
+	       what, id_node(broken), lock);
+	return -EHOSTDOWN;
+}
+
 /* --- entering --------------------------------------------------------------------------------------------
  */
 
-/* Waits for our turn; or gives up. */
-static int wait_for_turn(const char *what, const struct lock_place *place)
+/*
+ * Waits for our turn; or gives up: when the time is up, or the turn will never come. In @broken is then
+ * because of which place. Turn and giving up compete also if a node died: it may have passed the turn before.
+ */
+static int wait_for_turn(const struct word *tail, const char *what, const struct lock_place *place,
+			 uint64_t *broken)
 {
 	struct slot *own = &slots()[place->slot];
-	uint64_t deadline = clock_ns() + runtime.settings.timeout_ns, old;
 	uint32_t use = id_use(place->id);
-	struct word turn = field(place->id, offsetof(struct slot, turn));
+	struct word word = field(place->id, offsetof(struct slot, turn));
+	uint64_t before = atomic_load_explicit(&own->before, memory_order_relaxed), old;
+	struct wait wait = {0};
 	bool late = false;
 
+	*broken = 0;
 	known[place->slot].use = use_after(use); /* whoever wins, this use of `turn` is over then */
 	/* Acquire: pairs with the write in pass_turn(), whose node had published before it. */
-	for (unsigned turns = 0; atomic_load_explicit(&own->woken, memory_order_acquire) != use_after(use);) {
-		if (!backoff(&turns) || clock_ns() < deadline)
+	while (atomic_load_explicit(&own->woken, memory_order_acquire) != use_after(use)) {
+		enum wait_turn turn = wait_turn(&wait);
+		if (turn == WAIT_ASK && !late)
+			*broken = find_broken(before, tail);
+		if (turn != WAIT_OVER && (late || !*broken))
 			continue;
 		if (late)
 			return -EHOSTDOWN; /* it was our turn, and the waker died before it said so */
-		int error = word_compare_swap(&turn, 0, use, use_after(use), &old);
+		int error = word_compare_swap(&word, 0, use, use_after(use), &old);
 		if (error)
 			return error;
 		if (old == use)
-			return report_timeout(what, place);
+			return *broken ? report_broken(what, *broken, tail) : report_timeout(what, place);
 		late = true; /* our turn has come just now: its waker writes as we speak */
-		deadline = clock_ns() + runtime.settings.timeout_ns;
+		wait = (struct wait){0};
 	}
+	*broken = 0;
 	atomic_store_explicit(&own->before, 0, memory_order_relaxed);
 	return 0;
 }
@@ -251,38 +317,54 @@ static void give_up(const struct lock_place *place)
 	pthread_mutex_unlock(&mutex);
 }
 
+/* Moves the tail from whoever is last, in @last, to us. Sequentially consistent on the home's word. */
+static int take_tail(const struct word *tail, const char *what, const struct lock_place *place,
+		     uint64_t *last)
+{
+	uint64_t found;
+
+	for (*last = 0;; *last = found) {
+		if (*last && peers_is_lost(id_node(*last)))
+			return report_broken(what, *last, tail);
+		int error = word_compare_swap(tail, 0, *last, place->id, &found);
+		if (error)
+			return peers_tell(error, what, "the lock's home is, and so is the lock");
+		if (found == *last)
+			return 0;
+	}
+}
+
 int lock_queue_enter(const struct word *tail, const char *what, struct lock_place *place)
 {
-	uint64_t last = 0, found;
-	int error = place_take(place);
+	uint64_t last, found, broken = 0;
+	int error = place_take(tail, place);
 
 	if (error)
 		return error;
-	/* The tail moves from whoever is last to us. Sequentially consistent on the home's word. */
-	for (;; last = found) {
-		error = word_compare_swap(tail, 0, last, place->id, &found);
-		if (error) {
-			place_put(place);
-			return error;
-		}
-		if (found == last)
-			break;
-	}
-	if (!last)
-		return 0;
+	error = take_tail(tail, what, place, &last);
+	if (error)
+		place_put(place);
+	if (error || !last)
+		return error;
 	atomic_store_explicit(&slots()[place->slot].before, last, memory_order_relaxed);
 	error = write_word(field(last, offsetof(struct slot, next)), place->id);
-	if (!error)
-		error = wait_for_turn(what, place);
+	if (error)
+		report_broken(what, last, tail);
+	else
+		error = wait_for_turn(tail, what, place, &broken);
 	if (error)
 		give_up(place); /* if the fabric failed, for good */
+	/* Those that come after us need not wait to find out. (Our place stays as it is: if the node lives
+	 * after all, it finds that we gave up, and nobody behind us.) */
+	if (broken)
+		word_compare_swap(tail, 0, place->id, broken, &found);
 	return error;
 }
 
 int lock_queue_try(const struct word *tail, struct lock_place *place)
 {
 	uint64_t found;
-	int error = place_take(place);
+	int error = place_take(tail, place);
 
 	if (error)
 		return error;
@@ -296,6 +378,11 @@ int lock_queue_try(const struct word *tail, struct lock_place *place)
 
 /* --- leaving ---------------------------------------------------------------------------------------------
  */
+
+void lock_queue_abandon(const struct lock_place *place)
+{
+	atomic_store_explicit(&slots()[place->slot].before, ABANDONED, memory_order_release);
+}
 
 bool lock_queue_is_contended(const struct lock_place *place)
 {
@@ -317,7 +404,9 @@ static int read_next(uint64_t id, uint64_t *next)
 /* The id of who is behind the place @id, which may be given up; 0: nobody, and the lock is free now. */
 static int find_next(const struct word *tail, const char *what, uint64_t id, uint64_t *next)
 {
-	uint64_t deadline = 0, found;
+	unsigned lost_before = peers_lost_count();
+	struct wait wait = {0};
+	uint64_t found;
 	int error = read_next(id, next);
 
 	if (error || *next)
@@ -325,17 +414,18 @@ static int find_next(const struct word *tail, const char *what, uint64_t id, uin
 	error = word_compare_swap(tail, 0, id, 0, &found);
 	if (error || found == id)
 		return error;
-	/* Somebody has entered, and is about to say so. */
-	for (unsigned turns = 0; !error && !*next;) {
-		if (backoff(&turns)) {
-			deadline = deadline ? deadline : clock_ns() + runtime.settings.timeout_ns;
-			if (clock_ns() > deadline) {
-				report("%s: node %d is last in the queue of the lock, and somebody before it "
-				       "entered and "
-				       "never said so (within %g s, MINORCA_TIMEOUT): it has died",
-				       what, id_node(found), (double)runtime.settings.timeout_ns / 1e9);
-				return -ETIMEDOUT;
-			}
+	/* Somebody has entered, and is about to say so. Who is last we know; between us may be others. */
+	while (!error && !*next) {
+		enum wait_turn turn = wait_turn(&wait);
+		if (turn == WAIT_ASK && (peers_ask(id_node(found)) || peers_lost_count() != lost_before))
+			return peers_tell(-EHOSTDOWN, what,
+					  "it came into the lock's queue, and never said behind whom; nobody "
+					  "can have the lock any more");
+		if (turn == WAIT_OVER) {
+			report("%s: node %d is last in the queue of the lock, and somebody before it entered "
+			       "and never said so (within %g s, MINORCA_TIMEOUT): it has died",
+			       what, id_node(found), (double)runtime.settings.timeout_ns / 1e9);
+			return -ETIMEDOUT;
 		}
 		error = read_next(id, next);
 	}

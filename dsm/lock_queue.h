@@ -36,7 +36,7 @@ int lock_queue_connect(void);
  * Enters the queue whose tail is @tail, and waits until this node is its head.
  *
  * @return 0; -ETIMEDOUT: still another's turn after MINORCA_TIMEOUT: reported, and left; -ENOLCK: no place is
- * free; -EHOSTDOWN.
+ * free; -EHOSTDOWN: the home, or a node that is before this one in the queue, is lost: reported, and left.
  */
 int lock_queue_enter(const struct word *tail, const char *what, struct lock_place *place);
 
@@ -45,6 +45,10 @@ int lock_queue_try(const struct word *tail, struct lock_place *place);
 
 /** Leaves the queue, whose head this node is: the next one's turn. @return 0; -EHOSTDOWN, -ETIMEDOUT. */
 int lock_queue_leave(const struct word *tail, const char *what, struct lock_place *place);
+
+/** This node has the lock and cannot leave: what it stored cannot be published. Who waits is told so, instead
+ * of getting the lock. */
+void lock_queue_abandon(const struct lock_place *place);
 
 /** True if another node waits behind this one (or may be about to: false says little). */
 bool lock_queue_is_contended(const struct lock_place *place);

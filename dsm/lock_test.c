@@ -20,6 +20,7 @@
 #include "dsm/lock.h"
 #include "dsm/lock_table.h"
 #include "dsm/node_segment.h"
+#include "dsm/peers.h"
 #include "dsm/populate.h"
 #include "dsm/region.h"
 #include "dsm/runtime.h"
@@ -121,8 +122,8 @@ static int set_up(void **state)
 					  .scratch_bytes = LANE_SCRATCH_BYTES,
 					  .scratch = lanes_scratch(),
 					  .timeout_ns = runtime.settings.timeout_ns};
-	if (runtime.ops->open(&config, &runtime.transport, &address) || lock_queue_create() ||
-	    lock_queue_connect() || node_segment_create(&words, "words", 4096))
+	if (runtime.ops->open(&config, &runtime.transport, &address) || peers_create() || peers_connect() ||
+	    lock_queue_create() || lock_queue_connect() || node_segment_create(&words, "words", 4096))
 		return -1;
 	return node_segment_connect(&words, SEGMENT_CONTROL, PEERS_READ | PEERS_WRITE | PEERS_ATOMIC);
 }
@@ -131,6 +132,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	runtime.ops->close(runtime.transport);
+	peers_destroy();
 	lock_queue_destroy();
 	node_segment_destroy(&words);
 	lanes_destroy();

@@ -41,6 +41,8 @@ enum page_state {
 /* ... where it goes without a twin for some intervals, counted down; then it is tried once more. */
 #define HABIT_NO_TWIN 3
 #define PAGE_AT_HOME 32 /* of a sparse region: the home's memory file holds the page */
+#define PAGE_LOST 64	/* could not be fetched, and is poisoned: an access raises SIGBUS for good */
+#define PAGE_OWED 128	/* hot: bytes of it are in the master whose version is not advanced: see publish.c */
 
 struct page {
 	/* All but the lock are under the lock. */

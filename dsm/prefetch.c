@@ -9,6 +9,7 @@
 #include "dsm/fault.h"
 #include "dsm/fetch.h"
 #include "dsm/lane.h"
+#include "dsm/peers.h"
 #include "dsm/populate.h"
 #include "dsm/region.h"
 #include "dsm/runtime.h"
@@ -45,8 +46,11 @@ static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_
 
 	if (state == PAGE_WRITE || (state == PAGE_READ && !writable))
 		return 0;
-	for (size_t i = 0; i < count && state == PAGE_UNMAPPED; i++)
+	for (size_t i = 0; i < count && state == PAGE_UNMAPPED; i++) {
+		if (r->table.pages[first + i].flags & PAGE_LOST)
+			return -EHOSTDOWN;
 		page_set_add(&r->cached, first + i); /* before its versions are read: see map_page() */
+	}
 	if (state == PAGE_UNMAPPED && home_of(&r->home, first) != runtime.node)
 		error = fetch_pages(lane, r, first, count);
 	else if (state == PAGE_UNMAPPED && r->sparse)
@@ -114,6 +118,7 @@ int dsm_prefetch(const void *address, size_t bytes, bool for_write)
 		error = prefetch_pages(lane, r, first, count, for_write);
 	lane_release(lane);
 	runtime_unblock_signals(&saved);
+	peers_tell(error, "dsm_prefetch()", "pages of its cannot be had");
 	errno = saved_errno;
 	return error;
 }

@@ -24,9 +24,18 @@
  * needed then: the bytes are copied into the twin first, once, and sent from there, so what is sent is what
  * the twin has; a store that comes in between differs from the twin afterwards, and is found by the next
  * pass, which the storing thread's own release makes. A pass that finds nothing cools the page down.
+ *
+ * When an operation fails on the way, nothing of its chain counts as published, for nobody can say how far it
+ * came: pages stay dirty, and the next pass does all of it again. Bytes are found again because the twin is
+ * made equal only when the chain is complete; writing them twice does no harm, for a program without races
+ * lets nobody else store to them before this release is over. A version that is advanced twice, or an entry
+ * that is logged twice, makes others look once more than they had to. A hot page's twin cannot wait, for the
+ * page changes meanwhile: but there, bytes are in the master when post_write() returns, and it is remembered
+ * that a version is owed.
  */
 #include "dsm/publish.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -35,6 +44,7 @@
 #include "dsm/fault.h"
 #include "dsm/home_writes.h"
 #include "dsm/lane.h"
+#include "dsm/peers.h"
 #include "dsm/populate.h"
 #include "dsm/region.h"
 #include "dsm/runtime.h"
@@ -74,22 +84,23 @@ static unsigned char *twin_of(struct dsm_region *r, const struct page *p)
 /* --- steps 2 and 3 ---------------------------------------------------------------------------------------
  */
 
-/* Posts the bytes of one block that differ from the twin, which has them from then on; true in @changed if
- * there are any. */
+/* Posts the bytes of one block that differ from the twin; true in @changed if there are any. */
 static int post_diff(struct batch *batch, size_t offset, const unsigned char *now, unsigned char *twin,
-		     bool from_twin, bool *changed)
+		     bool hot, bool *changed)
 {
 	struct dsm_region *r = batch->region;
 	struct diff diff = diff_begin(now, twin, (size_t)1 << r->block_shift);
+	unsigned char copy[BLOCK_BYTES_MIN]; /* a hot page has one block, of this size */
 	size_t at, end;
 	int error = 0;
 
 	while (!error && diff_run(&diff, &at, &end)) {
+		const unsigned char *from = hot ? memcpy(copy, now + at, end - at) : now + at;
 		*changed = true;
-		memcpy(twin + at, now + at, end - at); /* behind the walk: it does not look there again */
-		error =
-		    runtime.ops->post_write(runtime.transport, batch->lane, batch->home, SEGMENT_DATA(r->id),
-					    offset + at, (from_twin ? twin : now) + at, end - at);
+		error = runtime.ops->post_write(runtime.transport, batch->lane, batch->home,
+						SEGMENT_DATA(r->id), offset + at, from, end - at);
+		if (hot && !error)
+			memcpy(twin + at, copy, end - at); /* behind the walk: it does not look there again */
 		stats_add(&batch->lane->stats.bytes_published, end - at);
 	}
 	return error;
@@ -128,6 +139,8 @@ static int post_data(struct batch *batch, size_t page, uint64_t *changed, uint64
 	unsigned char *twin = twin_of(r, p);
 	int error = 0;
 
+	if (p->flags & PAGE_OWED)
+		*changed = 1;
 	for (unsigned b = 0; b < r->blocks_per_page && !error; b++) {
 		size_t at = (size_t)b << r->block_shift;
 		bool block_changed = false;
@@ -224,17 +237,31 @@ void publish_drop_twin(struct dsm_region *r, struct page *p)
 	p->flags &= (uint8_t) ~(PAGE_TWIN_KEPT | PAGE_TWIN_IS_CURRENT | PAGE_HOT);
 }
 
-/* The twin equals the page now; it stays, as long as there are not too many. */
-static void keep_twin(struct dsm_region *r, struct page *p)
+/* Blocks that were published. A hot page's twin has them already, and the page may have newer ones. */
+static void renew_twin(struct dsm_region *r, size_t page, uint64_t changed)
 {
-	if (p->flags & PAGE_TWIN_KEPT) {
-		p->flags |= PAGE_TWIN_IS_CURRENT;
-	} else if (r->twins_kept < r->twins_kept_most) {
-		r->twins_kept++;
-		p->flags |= PAGE_TWIN_KEPT | PAGE_TWIN_IS_CURRENT;
-	} else {
-		publish_drop_twin(r, p);
+	const unsigned char *now = region_alias(r, page);
+	unsigned char *twin = twin_of(r, &r->table.pages[page]);
+
+	for (uint64_t left = changed; left; left &= left - 1) {
+		size_t at = (size_t)__builtin_ctzll(left) << r->block_shift;
+		memcpy(twin + at, now + at, (size_t)1 << r->block_shift);
 	}
+}
+
+/* The twin is made equal to the page; it stays, as long as there are not too many. */
+static void keep_twin(struct dsm_region *r, size_t page, uint64_t changed)
+{
+	struct page *p = &r->table.pages[page];
+
+	if (!(p->flags & PAGE_TWIN_KEPT) && r->twins_kept >= r->twins_kept_most) {
+		publish_drop_twin(r, p);
+		return;
+	}
+	r->twins_kept += !(p->flags & PAGE_TWIN_KEPT);
+	if (!(p->flags & PAGE_HOT))
+		renew_twin(r, page, changed);
+	p->flags |= PAGE_TWIN_KEPT | PAGE_TWIN_IS_CURRENT;
 }
 
 static void end_home_interval(struct dsm_region *r, size_t page)
@@ -252,6 +279,7 @@ static void finish_page(struct batch *batch, size_t page, uint64_t changed, cons
 	struct page *p = &r->table.pages[page];
 	bool writable = p->flags & PAGE_HOT;
 
+	p->flags &= (uint8_t)~PAGE_OWED;
 	advance_held(r, page, changed, old);
 	if (batch->home == runtime.node) {
 		/* Others write to the master: a twin of it is of no use for long. */
@@ -261,7 +289,7 @@ static void finish_page(struct batch *batch, size_t page, uint64_t changed, cons
 			end_home_interval(r, page);
 	} else {
 		note_heat(r, p, changed);
-		keep_twin(r, p);
+		keep_twin(r, page, changed);
 	}
 	if (writable)
 		region_note_dirty(r, page); /* again, for the next pass */
@@ -300,7 +328,6 @@ static int post_pages(struct batch *batch)
 
 	for (size_t i = 0; i < batch->count && !error; i++) {
 		size_t page = batch->first + i;
-		batch->changed[i] = 0;
 		error = post_data(batch, page, &batch->changed[i], batch->old + i * blocks);
 		if (!error)
 			error = post_versions(batch, page, batch->changed[i], batch->old + i * blocks);
@@ -320,6 +347,7 @@ static void begin_batch(struct batch *batch, struct lane *lane, struct dsm_regio
 	batch->first = first;
 	batch->count = count;
 	batch->logged = 0;
+	memset(batch->changed, 0, count * sizeof batch->changed[0]);
 	batch->old = (uint64_t *)(void *)lane->scratch;
 }
 
@@ -331,7 +359,18 @@ static int end_batch(struct batch *batch, int error)
 					batch->old + OLD_WORDS);
 	/* Also when posting failed on the way: nothing may be under way once the lane is let go. */
 	int completed = runtime.ops->complete(runtime.transport, batch->lane);
-	return error ? error : completed;
+	return peers_note(batch->home, error ? error : completed);
+}
+
+/* The chain has failed: its pages stay dirty. */
+static void keep_dirty(const struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		struct page *p = &batch->region->table.pages[batch->first + i];
+		if (p->flags & PAGE_HOT && batch->changed[i])
+			p->flags |= PAGE_OWED;
+		region_note_dirty(batch->region, batch->first + i);
+	}
 }
 
 /* Locked pages of one home that are all PAGE_WRITE, at most pages_per_batch(). */
@@ -340,7 +379,9 @@ static int publish_batch(struct lane *lane, struct dsm_region *r, size_t first, 
 	struct batch batch;
 
 	begin_batch(&batch, lane, r, first, count);
-	int error = protect(&batch);
+	int error = peers_reach(batch.home);
+	if (!error)
+		error = protect(&batch);
 	/* Before anything is posted: what fails here must not leave pages that are published and not logged.
 	 */
 	for (size_t i = 0; i < count && !error; i++)
@@ -350,14 +391,17 @@ static int publish_batch(struct lane *lane, struct dsm_region *r, size_t first, 
 	error = end_batch(&batch, error);
 	for (size_t i = 0; i < count && !error; i++)
 		finish_page(&batch, first + i, batch.changed[i], batch.old + i * r->blocks_per_page);
+	if (error)
+		keep_dirty(&batch);
 	return error;
 }
 
-/* Those of the locked pages that are dirty, in batches of neighbours. */
+/* Those of the locked pages that are dirty, in batches of neighbours. Ends with -EHOSTDOWN if homes are lost,
+ * and all others' pages are published. */
 static int publish_dirty(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
 {
 	size_t most = pages_per_batch(r), end = first + count;
-	int error = 0;
+	int error = 0, lost = 0;
 
 	for (size_t page = first, run; page < end && !error; page += run ? run : 1) {
 		size_t home_end = home_run_end(&r->home, page);
@@ -369,13 +413,18 @@ static int publish_dirty(struct lane *lane, struct dsm_region *r, size_t first, 
 		error = publish_batch(lane, r, page, run);
 		if (home_of(&r->home, page) == runtime.node)
 			home_writes_count(r, page, run);
+		if (error == -EHOSTDOWN) {
+			lost = error;
+			error = 0;
+		}
 	}
-	return error;
+	return error ? error : lost;
 }
 
 struct pass {
 	struct lane *lane;
 	struct dsm_region *region;
+	int lost; /* -EHOSTDOWN if a home was */
 };
 
 static int publish_run(void *argument, size_t first, size_t count)
@@ -385,7 +434,10 @@ static int publish_run(void *argument, size_t first, size_t count)
 	pages_lock(&pass->region->table, first, count);
 	int error = publish_dirty(pass->lane, pass->region, first, count);
 	pages_unlock(&pass->region->table, first, count);
-	return error;
+	if (error != -EHOSTDOWN)
+		return error;
+	pass->lost = error; /* and on with the others */
+	return 0;
 }
 
 /* Home pages that were stored to, and are write-protected again: their bytes are the master. No lock is
@@ -420,14 +472,14 @@ static int publish_home_run(void *argument, size_t first, size_t count)
 
 int publish_region(struct lane *lane, struct dsm_region *r)
 {
-	struct pass pass = {lane, r};
+	struct pass pass = {lane, r, 0};
 	int error = home_writes_scan(r, publish_home_run, &pass);
 
 	if (!error)
 		error = page_set_take(&r->dirty, PASS_PAGES_MAX, publish_run, &pass);
 	if (!error)
 		home_writes_adapt(r);
-	return error;
+	return error ? error : pass.lost;
 }
 
 int publish_before_unmap(struct lane *lane, struct dsm_region *r, size_t first, size_t count)

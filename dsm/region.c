@@ -640,8 +640,10 @@ int dsm_region_destroy(dsm_region *r)
 	lanes_quiesce();
 	/* Once more: until here threads of other nodes may have been publishing to ours, or comparing
 	 * versions. */
-	if (!error)
-		error = bootstrap_agree(what, 0, NULL);
+	if (!error || error == -EHOSTDOWN) {
+		int again = bootstrap_agree(what, 0, NULL);
+		error = error ? error : again;
+	}
 	destroyed_remember(r->app, r->bytes, r->name);
 	r->app = NULL;
 	release(r);

@@ -29,6 +29,7 @@
 #include "dsm/lane.h"
 #include "dsm/lock_queue.h"
 #include "dsm/lock_table.h"
+#include "dsm/peers.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/topology.h"
@@ -281,11 +282,21 @@ static int open_transport(const uint64_t *job_key)
 	return error ? error : connect_peers(&own);
 }
 
+/* For bootstrap.c. Who has lost this node does not come, either. */
+static bool watch_node(int node, bool ask)
+{
+	if (ask)
+		peers_ask(node);
+	return peers_is_lost(node) || peers_is_lost(runtime.node);
+}
+
 /* What nodes share besides regions. */
 static int open_node_segments(void)
 {
-	int error = barrier_create();
+	int error = peers_create();
 
+	if (!error)
+		error = barrier_create();
 	if (!error)
 		error = change_log_create((unsigned)runtime.nodes, runtime.settings.log_entries);
 	if (!error)
@@ -294,6 +305,8 @@ static int open_node_segments(void)
 		error = collective_create();
 	error = bootstrap_agree("dsm_init()", error,
 				error ? "cannot make the words that nodes share: out of memory" : NULL);
+	if (!error)
+		error = peers_connect();
 	if (!error)
 		error = barrier_connect();
 	if (!error)
@@ -333,6 +346,8 @@ static void tear_down(void)
 	delivery_close_all();
 	if (runtime.transport)
 		runtime.ops->close(runtime.transport);
+	bootstrap_watch(NULL);
+	peers_destroy();
 	collective_destroy();
 	lock_queue_destroy();
 	lock_table_clear();
@@ -363,6 +378,7 @@ static int start(char *parse_error, int parsed)
 		error = open_node_segments();
 	if (error)
 		return error;
+	bootstrap_watch(watch_node);
 	tell_what_is_lost();
 	/* Last: MPI and UCX install handlers of their own when they start; ours comes after them. */
 	return bootstrap_agree("dsm_init()", fault_install(), "cannot install a handler for SIGBUS");
@@ -418,7 +434,7 @@ int dsm_finalize(void)
 
 	if (!runtime.started)
 		return -EINVAL;
-	/* Peers may still be reading our memory. */
+	/* Peers may still be reading our memory. Those that are lost are not waited for. */
 	int error = bootstrap_agree("dsm_finalize()", 0, NULL);
 	if (runtime.settings.print_stats)
 		print_statistics();

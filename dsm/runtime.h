@@ -22,8 +22,9 @@
 #define SEGMENT_HEAP 2u
 #define SEGMENT_LOCKS 3u
 #define SEGMENT_COLLECTIVE 4u
-#define SEGMENT_DATA(region_id) (5u + 2u * (region_id))
-#define SEGMENT_VERSIONS(region_id) (6u + 2u * (region_id))
+#define SEGMENT_PEERS 5u
+#define SEGMENT_DATA(region_id) (6u + 2u * (region_id))
+#define SEGMENT_VERSIONS(region_id) (7u + 2u * (region_id))
 
 struct topology;
 struct dsm_region;

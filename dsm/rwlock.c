@@ -12,11 +12,10 @@
 
 #include <minorca.h>
 
-#include "dsm/backoff.h"
-#include "dsm/clock.h"
 #include "dsm/consistency.h"
 #include "dsm/lock.h"
 #include "dsm/lock_table.h"
+#include "dsm/peers.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 
@@ -132,25 +131,36 @@ static int read_unlock(dsm_rwlock *lock)
 /* --- writing ---------------------------------------------------------------------------------------------
  */
 
-/* Waits until the readers have left. The home's word is looked at again and again: nobody of them could tell
- * whom to wake, for they may come and go while a writer waits. */
+/* It is not known who they are: maybe threads of a node that is lost. */
+static int report_readers(uint64_t readers, const char *what)
+{
+	if (peers_lost_count())
+		return peers_tell(-EHOSTDOWN, what, "threads of its may read under the lock for ever");
+	report("%s: %llu threads have read under the lock for %g s (MINORCA_TIMEOUT)", what,
+	       (unsigned long long)readers, (double)runtime.settings.timeout_ns / 1e9);
+	return -ETIMEDOUT;
+}
+
+/*
+ * Waits until the readers have left. The home's word is looked at again and again: nobody of them could tell
+ * whom to wake, for they may come and go while a writer waits. A node that is lost meanwhile may be one that
+ * reads; of those lost before this says so only when its time is up, for others may hold it up.
+ */
 static int wait_for_readers(const struct word *word, const char *what)
 {
-	uint64_t state, deadline = 0;
+	unsigned lost_before = peers_lost_count();
+	struct wait wait = {0};
+	uint64_t state;
 
-	for (unsigned turns = 0;;) {
+	for (;;) {
 		int error = word_read(word, 0, &state);
 		if (error || state == WRITER)
 			return error;
-		if (!backoff(&turns))
-			continue;
-		deadline = deadline ? deadline : clock_ns() + runtime.settings.timeout_ns;
-		if (clock_ns() > deadline) {
-			report("%s: %llu threads have read under the lock for %g s (MINORCA_TIMEOUT)", what,
-			       (unsigned long long)(state & ~WRITER),
-			       (double)runtime.settings.timeout_ns / 1e9);
-			return -ETIMEDOUT;
-		}
+		enum wait_turn turn = wait_turn(&wait);
+		if (turn == WAIT_ASK)
+			peers_ask_some();
+		if (turn == WAIT_OVER || (turn == WAIT_ASK && peers_lost_count() != lost_before))
+			return report_readers(state & ~WRITER, what);
 	}
 }
 

@@ -40,8 +40,11 @@
 /* What a node tells its peers of itself when transports are opened: opaque to all but the transport. Plain
  * bytes, sent by MPI. */
 struct transport_address {
-	unsigned char bytes[64];
+	unsigned char bytes[128];
 };
+
+/* As much of it as a transport may use that is a part of another. */
+#define TRANSPORT_ADDRESS_BYTES 64
 
 /* What peers (this node among them) may do to a segment, by the transport. */
 enum { PEERS_READ = 1, PEERS_WRITE = 2, PEERS_ATOMIC = 4 };
@@ -89,6 +92,12 @@ struct transport_config {
 struct transport_ops {
 	const char *name; /* "shm", "verbs", "mixed" */
 
+	/*
+	 * A peer's memory can be read and written though its process has ended: what it published is not
+	 * lost. False: it is.
+	 */
+	bool memory_outlives_process;
+
 	/* Opens the transport on this node; @address is what peers must be told. Errors are reported. */
 	int (*open)(const struct transport_config *config, struct transport **out,
 		    struct transport_address *address);
@@ -134,6 +143,14 @@ struct transport_ops {
 	 * @return 0; -ENOSPC: the pool is empty; -EINVAL; -ENOMEM.
 	 */
 	int (*populate)(struct transport *, int peer, unsigned segment, uint64_t offset, size_t bytes);
+
+	/*
+	 * What is known here of @peer, without traffic: 0, or -EHOSTDOWN: its process has ended, or its
+	 * device did not answer. It does not come back. Any thread, also while lanes are in use. (Where a
+	 * dead peer is noticed only by an operation that fails, the caller reads a word of it first: see
+	 * peers.c.)
+	 */
+	int (*probe)(struct transport *, int peer);
 
 	/* Gives everything back. Never fails. */
 	void (*close)(struct transport *);

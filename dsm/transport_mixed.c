@@ -66,7 +66,7 @@ static int open_transport(const struct transport_config *config, struct transpor
 {
 	struct mixed *m = calloc(1, sizeof *m);
 	struct transport_config verbs_config = *config;
-	struct transport_address of_shm; /* it needs none */
+	struct transport_address of_shm;
 
 	if (!m) {
 		report("no memory for the mixed transport");
@@ -90,13 +90,21 @@ static int open_transport(const struct transport_config *config, struct transpor
 		close_transport((struct transport *)m);
 		return error;
 	}
+	memcpy(address->bytes + TRANSPORT_ADDRESS_BYTES, of_shm.bytes, TRANSPORT_ADDRESS_BYTES);
 	*out = (struct transport *)m;
 	return 0;
 }
 
 static int connect_peer(struct transport *transport, int peer, const struct transport_address *address)
 {
-	return transport_verbs.connect(mixed_of(transport)->verbs, peer, address);
+	struct mixed *m = mixed_of(transport);
+	struct transport_address of_shm = {{0}};
+	int error = transport_verbs.connect(m->verbs, peer, address);
+
+	if (error || !is_near(transport, peer))
+		return error;
+	memcpy(of_shm.bytes, address->bytes + TRANSPORT_ADDRESS_BYTES, TRANSPORT_ADDRESS_BYTES);
+	return transport_shm.connect(m->shm, peer, &of_shm);
 }
 
 /* A key is that of verbs, and that of shm behind it. */
@@ -201,6 +209,15 @@ static int complete(struct transport *transport, struct lane *lane)
 	return transport_verbs.complete(m->verbs, lane);
 }
 
+/* A near process that has ended is lost whole: its memory can still be read here, but not by all. */
+static int probe(struct transport *transport, int peer)
+{
+	struct mixed *m = mixed_of(transport);
+	int error = transport_verbs.probe(m->verbs, peer);
+
+	return error || !is_near(transport, peer) ? error : transport_shm.probe(m->shm, peer);
+}
+
 const struct transport_ops transport_mixed = {
     .name = "mixed",
     .open = open_transport,
@@ -215,6 +232,7 @@ const struct transport_ops transport_mixed = {
     .post_fetch_add = post_fetch_add,
     .post_compare_swap = post_compare_swap,
     .complete = complete,
+    .probe = probe,
     .populate = NULL, /* what verbs needs is there */
     .close = close_transport,
 };

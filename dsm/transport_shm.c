@@ -11,12 +11,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dsm/report.h"
@@ -34,7 +36,16 @@ struct view {
 struct transport {
 	struct transport_config config;
 	struct view *views; /* [segment * nodes + peer] */
+	int *processes;	    /* [peer]: pidfd, readable once the process has ended; -1: not connected */
 };
+
+/* A process, so that another that got its number later is not taken for it. */
+struct shm_address {
+	int32_t pid;
+	uint64_t start_ticks; /* field 22 of /proc/PID/stat */
+};
+
+_Static_assert(sizeof(struct shm_address) <= TRANSPORT_ADDRESS_BYTES, "an address fits");
 
 struct shm_key {
 	int32_t pid, fd;
@@ -47,6 +58,28 @@ static struct view *view_of(struct transport *t, int peer, unsigned segment)
 	return &t->views[(size_t)segment * (size_t)t->config.nodes + (size_t)peer];
 }
 
+/* When a process was started, in clock ticks since the machine was; 0: there is no such process. */
+static uint64_t start_ticks(int pid)
+{
+	char path[64], text[1024];
+	uint64_t ticks = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t bytes = read(fd, text, sizeof text - 1);
+	close(fd);
+	text[bytes > 0 ? bytes : 0] = 0;
+	/* Field 2 is the name in parentheses, which may hold anything; field 3 follows its last one. */
+	const char *at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (at)
+		ticks = strtoull(at, NULL, 10);
+	return ticks;
+}
+
 static int shm_open_transport(const struct transport_config *config, struct transport **out,
 			      struct transport_address *address)
 {
@@ -56,18 +89,19 @@ static int shm_open_transport(const struct transport_config *config, struct tran
 		return -ENOMEM;
 	t->config = *config;
 	t->views = calloc((size_t)config->nodes * SEGMENTS_MAX, sizeof *t->views);
-	if (!t->views) {
+	t->processes = calloc((size_t)config->nodes, sizeof *t->processes);
+	if (!t->views || !t->processes) {
+		free(t->views);
+		free(t->processes);
 		free(t);
 		return -ENOMEM;
 	}
+	for (int peer = 0; peer < config->nodes; peer++)
+		t->processes[peer] = -1;
+	struct shm_address own = {(int32_t)getpid(), start_ticks(getpid())};
 	memset(address, 0, sizeof *address);
+	memcpy(address, &own, sizeof own);
 	*out = t;
-	return 0;
-}
-
-static int shm_connect(struct transport *t, int peer, const struct transport_address *address)
-{
-	(void)t, (void)peer, (void)address;
 	return 0;
 }
 
@@ -75,6 +109,35 @@ static bool shm_is_near(const struct transport *t, int peer)
 {
 	(void)t, (void)peer;
 	return true;
+}
+
+/* The process is the right one if it is after the descriptor was had: the descriptor stays with it. */
+static int shm_connect(struct transport *t, int peer, const struct transport_address *encoded)
+{
+	struct shm_address address;
+
+	memcpy(&address, encoded, sizeof address);
+	int fd = (int)syscall(SYS_pidfd_open, address.pid, 0);
+	int error = fd < 0 ? -errno : start_ticks(address.pid) != address.start_ticks ? -EHOSTDOWN : 0;
+	if (error) {
+		report("node %d, process %d, cannot be watched: %s; nodes of one machine must run in one PID "
+		       "namespace, and Linux 5.3 or newer is needed",
+		       peer, (int)address.pid, strerror(-error));
+		if (fd >= 0)
+			close(fd);
+		return error;
+	}
+	t->processes[peer] = fd;
+	return 0;
+}
+
+static int shm_probe(struct transport *t, int peer)
+{
+	struct pollfd process = {.fd = t->processes[peer], .events = POLLIN};
+	int saved_errno = errno, ended = process.fd >= 0 && poll(&process, 1, 0) == 1;
+
+	errno = saved_errno;
+	return ended ? -EHOSTDOWN : 0;
 }
 
 static size_t shm_key_bytes(struct transport *t, size_t bytes)
@@ -267,12 +330,17 @@ static void shm_close(struct transport *t)
 {
 	for (unsigned id = 0; id < SEGMENTS_MAX; id++)
 		shm_detach(t, id);
+	for (int peer = 0; peer < t->config.nodes; peer++)
+		if (t->processes[peer] >= 0)
+			close(t->processes[peer]);
+	free(t->processes);
 	free(t->views);
 	free(t);
 }
 
 const struct transport_ops transport_shm = {
     .name = "shm",
+    .memory_outlives_process = true,
     .open = shm_open_transport,
     .connect = shm_connect,
     .is_near = shm_is_near,
@@ -286,5 +354,6 @@ const struct transport_ops transport_shm = {
     .post_compare_swap = shm_compare_swap,
     .complete = shm_complete,
     .populate = shm_populate,
+    .probe = shm_probe,
     .close = shm_close,
 };

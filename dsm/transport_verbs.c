@@ -479,6 +479,13 @@ static int complete(struct transport *transport, struct lane *lane)
 	return error;
 }
 
+static int probe(struct transport *transport, int peer)
+{
+	const struct verbs_peer *p = &verbs_of(transport)->common.peers[peer];
+
+	return atomic_load_explicit(&p->lost, memory_order_relaxed) ? -EHOSTDOWN : 0;
+}
+
 const struct transport_ops transport_verbs = {
     .name = "verbs",
     .open = open_transport,
@@ -493,6 +500,7 @@ const struct transport_ops transport_verbs = {
     .post_fetch_add = post_fetch_add,
     .post_compare_swap = post_compare_swap,
     .complete = complete,
+    .probe = probe,
     .populate = NULL, /* pinned whole, or faulted in by the device */
     .close = close_transport,
 };

@@ -54,7 +54,7 @@ struct wire_greeting {
 	uint32_t zero;
 };
 
-_Static_assert(sizeof(struct wire_address) <= sizeof(struct transport_address), "an address fits");
+_Static_assert(sizeof(struct wire_address) <= TRANSPORT_ADDRESS_BYTES, "an address fits");
 _Static_assert(sizeof(struct wire_greeting) == VERBS_GREETING_BYTES, "the header says how long it is");
 
 static bool is_queue_pair(uint32_t number)

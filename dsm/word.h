@@ -27,6 +27,9 @@ struct word {
  */
 int word_find(const void *address, size_t bytes, const char *what, struct word *out);
 
+/** For messages: "PART of region NAME", or what else it is in. */
+void word_describe(const struct word *word, char *text, size_t bytes);
+
 /* Word number @index from @word on. Done when they return, and seen by all nodes: 0, -EHOSTDOWN, -ETIMEDOUT.
  * Take no lock; any thread that holds no lane. */
 int word_read(const struct word *word, unsigned index, uint64_t *value);

@@ -129,8 +129,8 @@ static const struct kernel_feature_status descriptions[KERNEL_FEATURE_COUNT] = {
 	{
 	    .name = "uffd-poison",
 	    .since = "6.6",
-	    .purpose = "a page whose home is lost fails loudly when it is touched",
-	    .consequence = "a touch of such a page is reported by our own handler only",
+	    .purpose = "a page whose home is lost raises SIGBUS in who touches it, who may handle that",
+	    .consequence = "a touch of such a page is reported, and ends the process",
 	    .remedy = "Linux 6.6 or newer",
 	},
     [KERNEL_UFFD_WP_ASYNC] =

@@ -1,12 +1,20 @@
 #!/bin/bash
 # Starts an MPI job on this machine: the one place that knows the flags. Used by scripts/run and by Bazel's mpi_test.
 #
-# usage: mpirun.sh NODES BINARY [ARG...]
-#        mpirun.sh --contexts COMMAND... : COMMAND...     one node for each command
+# usage: mpirun.sh [--survive] NODES BINARY [ARG...]
+#        mpirun.sh [--survive] --contexts COMMAND... : COMMAND...     one node for each command
+#
+# --survive: when a node dies, the others go on. The exit status may be 0 then whatever became of them.
 #
 # MPIRUN names the launcher; else mpirun, or MPICH's mpiexec for a program that is linked with MPICH. Exit status: the
 # job's. With no launcher on this machine: prints a TAP line that says "skipped", and exits with 0.
 set -eu
+
+survive=
+if [ "$1" = --survive ]; then
+	survive=1
+	shift
+fi
 
 # The command line of the job, without the launcher's own flags.
 if [ "$1" = --contexts ]; then
@@ -49,6 +57,7 @@ run_open_mpi() {
 		--mca osc '^ucx'
 	)
 	[ "$(id -u)" != 0 ] || flags+=(--allow-run-as-root)
+	[ -z "$survive" ] || flags+=(--enable-recovery)
 	# A container may forbid process_vm_readv(2), and Open MPI complains of it.
 	export OMPI_MCA_btl_vader_single_copy_mechanism=none
 	exec "$launcher" "${flags[@]}" "${job[@]}"
@@ -57,7 +66,7 @@ run_open_mpi() {
 run_mpich() {
 	# MPICH keeps off the fabric too.
 	export FI_PROVIDER=${FI_PROVIDER:-tcp} UCX_TLS=${UCX_TLS:-tcp,sysv,self} UCX_ERROR_SIGNALS=
-	exec "$launcher" "${job[@]}"
+	exec "$launcher" ${survive:+-disable-auto-cleanup} "${job[@]}"
 }
 
 # MPI and its plugins leak by design, and Open MPI's own signal handler loops on a sanitizer's report.

@@ -23,8 +23,12 @@
  * Conventions of every call:
  *   - Returns 0 or -errno, leaves errno as it was, and sets its outputs only on success.
  *   - Whoever detects an error says so once on stderr: which node, what happened, what to do.
+ *   - -EHOSTDOWN: a node is lost, that is, its process has ended or its device does not answer, and the call
+ *     waits for it or needs what it was home of. That is found out long before MINORCA_TIMEOUT; each kind of
+ *     call says so once for each loss. docs/failures.md tells what goes on working.
  *   - "Collective" means: every node makes the call, in the same order, with the same arguments. A collective
- *     call waits for the others for at most MINORCA_TIMEOUT seconds, then names who is missing and fails.
+ *     call waits for the others for at most MINORCA_TIMEOUT seconds, then names who is missing and fails
+ *     with -ETIMEDOUT; with -EHOSTDOWN, sooner, if a node is lost.
  *   - A call that is not collective may be made from any thread at any time between dsm_init() and
  *     dsm_finalize(), unless it says otherwise. None may be made from a signal handler.
  *   - An access to a region may be made by any thread, also inside a signal handler of the application.
@@ -33,6 +37,10 @@
  *   - The runtime owns SIGBUS from dsm_init() on. A SIGBUS that is not about a region goes to the handler
  * that was installed before. Do not block SIGBUS and do not replace its handler. Under gdb: `handle SIGBUS
  * nostop noprint pass`.
+ *   - A page whose home cannot be reached raises SIGBUS in the thread that touches it, for good, and the
+ *     reason is printed. A handler that was installed before dsm_init() may leave by siglongjmp(); by default
+ *     the process ends. A system call that is handed such memory gives EFAULT. (Before Linux 6.6 the process
+ *     ends in any case.)
  *   - The kernel does not resolve a fault on our behalf inside a system call: read(fd, region, n) on a page
  * that is not mapped gives EFAULT. dsm_prefetch() the buffer first, or use DSM_DELIVERY_THREAD_*.
  *   - The stack of a thread must not lie in a region.
@@ -74,8 +82,9 @@ int dsm_init(int *argc, char ***argv);
  * Ends the runtime: destroys the regions that are left, gives SIGBUS back to the handler before us, ends MPI
  * if dsm_init() began it. Collective. No thread may touch a region from here on.
  *
- * @return 0; -EINVAL: not started; -ETIMEDOUT: a node did not arrive (what this node holds is released all
- * the same).
+ * @return 0; -EINVAL: not started; -ETIMEDOUT: a node did not arrive; -EHOSTDOWN: a node is lost, and is not
+ * waited for. In both cases what this node holds is released all the same, MPI is not ended, and the process
+ * may go on or exit as it likes.
  */
 int dsm_finalize(void);
 
@@ -140,6 +149,7 @@ struct dsm_region_options {
  *   -EPERM      thread delivery without the privilege it needs
  *   -EMFILE     too many regions (62) or descriptors
  *   -ETIMEDOUT  a node did not arrive
+ *   -EHOSTDOWN  a node is lost
  */
 int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_options *options,
 		      dsm_region **region);
@@ -150,7 +160,7 @@ int dsm_region_create(const char *name, size_t bytes, const struct dsm_region_op
  * the region, as long as nothing else is mapped there and not many regions were destroyed since.
  *
  * @return 0; -EINVAL: not a region; -EBUSY: a thread of some node has or waits for a lock in it (nothing was
- * done); -ETIMEDOUT: a node did not arrive (this node's part is freed all the
+ * done); -ETIMEDOUT: a node did not arrive, -EHOSTDOWN: is lost (this node's part is freed all the
  * same).
  */
 int dsm_region_destroy(dsm_region *region);
@@ -185,9 +195,9 @@ int dsm_home(const void *address);
  * memory. Two cache lines of different objects do not interfere.
  *
  * Common errors: -EINVAL: not started, or not 8-byte aligned; -EFAULT: not in a region; -EHOSTDOWN: the
- * object's home, or a node that must publish to or be told, is lost; -ETIMEDOUT: nothing happened for
- * MINORCA_TIMEOUT; a message says whom it waited for. After -ETIMEDOUT the caller does not have the lock (or
- * has not seen the event) and may call again.
+ * object's home, or a node that has it, or that must publish or be told, is lost; -ETIMEDOUT: nothing
+ * happened for MINORCA_TIMEOUT; a message says whom it waited for. After either the caller does not have the
+ * lock (or has not seen the event); after -ETIMEDOUT it may call again.
  */
 
 /** Mutual exclusion. 64 bytes, 8-byte aligned, in a region; zero: free. */
@@ -210,7 +220,7 @@ int dsm_lock(dsm_mutex *mutex);
 int dsm_trylock(dsm_mutex *mutex);
 
 /** Unlocks. By the thread that locked it. @return 0; -EPERM: this thread does not have it, nothing was done;
- * or a common error (then the mutex is not usable any more). */
+ * or a common error (then the mutex is not usable any more: who waits for it gets -EHOSTDOWN). */
 int dsm_unlock(dsm_mutex *mutex);
 
 /** Many readers or one writer. 128 bytes, 8-byte aligned, in a region; zero: free. Fair: who has waited
@@ -244,7 +254,8 @@ typedef struct dsm_event {
 int dsm_event_advance(dsm_event *event, uint64_t by);
 /** The number now. An acquire. @return 0 or a common error. */
 int dsm_event_read(const dsm_event *event, uint64_t *value);
-/** Waits until the number is at least @value. An acquire. @return 0 or a common error. */
+/** Waits until the number is at least @value. An acquire. @return 0 or a common error; -EHOSTDOWN also if any
+ * node is lost while it waits, for that may be the one to advance the event. */
 int dsm_event_await(const dsm_event *event, uint64_t value);
 
 /** A condition variable. 64 bytes, 8-byte aligned, in a region; zero: fresh. */
@@ -308,7 +319,8 @@ int dsm_acquire(void);
  * the two calls may be seen by the others only after the next one.
  *
  * @return 0; -ETIMEDOUT: the nodes named on stderr did not arrive within MINORCA_TIMEOUT; -EBUSY: another
- *         thread of this node is in it; -EINVAL: not started; -EHOSTDOWN: a peer is lost.
+ *         thread of this node is in it; -EINVAL: not started; -EHOSTDOWN: a node is lost: no barrier can be
+ *         passed any more.
  */
 int dsm_barrier(void);
 

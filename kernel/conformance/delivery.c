@@ -190,6 +190,23 @@ static void poison_mapped(struct trial *t)
 	trial_answer(t, "%s", result_name(uffd_poison(t->uffd, app_page(t, 0), t->page_bytes, 0, NULL)));
 }
 
+/* Un-mapping leaves the mark of a page that was protected, and that is in the way. */
+static void poison_marked(struct trial *t)
+{
+	int marked;
+
+	fill_page(t, 0, 1);
+	trial_watch(t, 0, MODE_MINOR | MODE_WP);
+	REQUIRE_OK(t, uffd_continue(t->uffd, app_page(t, 0), t->page_bytes, UFFDIO_CONTINUE_MODE_WP, NULL));
+	REQUIRE(t, madvise(app_page(t, 0), t->page_bytes, MADV_DONTNEED) == 0);
+	marked = uffd_poison(t->uffd, app_page(t, 0), t->page_bytes, 0, NULL);
+	trial_answer(t, "%s", result_name(marked));
+	REQUIRE_OK(t, uffd_writeprotect(t->uffd, app_page(t, 0), t->page_bytes, false));
+	if (marked)
+		REQUIRE_OK(t, uffd_poison(t->uffd, app_page(t, 0), t->page_bytes, 0, NULL));
+	REQUIRE(t, raises_sigbus(t, app_word(t, 0), false));
+}
+
 static const struct conformance_case cases[] = {
     {
 	.name = "sigbus-says-where",
@@ -295,6 +312,16 @@ static const struct conformance_case cases[] = {
 	.features = UFFD_FEATURE_POISON,
 	.pages = 1,
 	.claim = "a page that is mapped cannot be poisoned",
+	.later = "-EEXIST",
+	.since = "6.6",
+    },
+    {
+	.name = "poison-marked",
+	.run = poison_marked,
+	.memory = ON_SHARED,
+	.features = UFFD_FEATURE_POISON | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_WP_UNPOPULATED,
+	.pages = 1,
+	.claim = "nor one that was protected and then un-mapped, until its protection is lifted",
 	.later = "-EEXIST",
 	.since = "6.6",
     },

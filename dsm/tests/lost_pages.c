@@ -1,0 +1,242 @@
+/*
+ * Pages whose home is lost: an access raises SIGBUS in the thread that makes it, which may handle that and go
+ * on; a system call fails; nothing else is harmed. A transport that fails on command stands in for a home
+ * that dies, so that the job is whole again afterwards.
+ */
+#include "dsm/tests/nodes.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dsm/runtime.h"
+
+/* --- a transport that fails ------------------------------------------------------------------------------
+ */
+
+static const struct transport_ops *real;
+static atomic_int read_error;	   /* what reads of data and versions end with */
+static atomic_int fail_at, posted; /* of writes, adds and so on: the one of that number fails */
+
+static int fail_read(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
+		     void *local, size_t bytes)
+{
+	if (peer != runtime.node && segment >= SEGMENT_DATA(0) && atomic_load(&read_error))
+		return atomic_load(&read_error);
+	return real->post_read(t, lane, peer, segment, offset, local, bytes);
+}
+
+static bool it_is_time(int peer)
+{
+	return peer != runtime.node && atomic_load(&fail_at) &&
+	       atomic_fetch_add(&posted, 1) + 1 == atomic_load(&fail_at);
+}
+
+static int fail_write(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
+		      const void *local, size_t bytes)
+{
+	return it_is_time(peer) ? -ETIMEDOUT : real->post_write(t, lane, peer, segment, offset, local, bytes);
+}
+
+static int fail_fetch_add(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
+			  uint64_t add, uint64_t *old)
+{
+	return it_is_time(peer) ? -ETIMEDOUT : real->post_fetch_add(t, lane, peer, segment, offset, add, old);
+}
+
+static int fail_complete(struct transport *t, struct lane *lane)
+{
+	int error = real->complete(t, lane);
+
+	return it_is_time(-1) ? -ETIMEDOUT : error;
+}
+
+static void fail_from_here_on(void)
+{
+	static struct transport_ops failing;
+
+	real = runtime.ops;
+	failing = *real;
+	failing.post_read = fail_read;
+	failing.post_write = fail_write;
+	failing.post_fetch_add = fail_fetch_add;
+	failing.complete = fail_complete;
+	runtime.ops = &failing;
+}
+
+/* --- an application that handles SIGBUS ------------------------------------------------------------------
+ */
+
+static __thread sigjmp_buf escape;
+static __thread volatile sig_atomic_t expects_it;
+static atomic_uint signals;
+
+static void handle_sigbus(int signal)
+{
+	(void)signal;
+	atomic_fetch_add(&signals, 1);
+	if (!expects_it)
+		_exit(97);
+	siglongjmp(escape, 1);
+}
+
+/* True if the access raised SIGBUS. */
+static bool raises_sigbus(volatile unsigned char *at, bool write)
+{
+	bool raised = true;
+
+	expects_it = 1;
+	if (!sigsetjmp(escape, 1)) {
+		if (write)
+			*at = 1;
+		else
+			(void)*at;
+		raised = false;
+	}
+	expects_it = 0;
+	return raised;
+}
+
+static void *touch_elsewhere(void *at)
+{
+	return (void *)(uintptr_t)raises_sigbus(at, false);
+}
+
+/* --- cases -----------------------------------------------------------------------------------------------
+ */
+
+#define PAGES 4
+
+static void lose_pages(volatile unsigned char *base, size_t page_bytes, enum dsm_delivery delivery)
+{
+	pthread_t thread[3];
+	int pipe_ends[2];
+
+	(void)base[0];	      /* was mapped, and protected, */
+	base[page_bytes] = 1; /* ... and writable */
+	CHECK_EQUAL(dsm_invalidate((const void *)base, 2 * page_bytes), 0);
+	/* A time-out, not -EHOSTDOWN: all nodes would take the home for lost from then on. */
+	atomic_store(&read_error, -ETIMEDOUT);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQUAL(pthread_create(&thread[i], NULL, touch_elsewhere, (void *)(uintptr_t)(base + 8)),
+			    0);
+	CHECK(raises_sigbus(base, false));
+	CHECK(raises_sigbus(base + 1, true));
+	for (int i = 0; i < 3; i++) {
+		void *raised = NULL;
+		CHECK_EQUAL(pthread_join(thread[i], &raised), 0);
+		CHECK(raised);
+	}
+	CHECK(raises_sigbus(base + page_bytes, true));
+	CHECK(raises_sigbus(base + 2 * page_bytes, true)); /* never touched before */
+	CHECK_EQUAL(pipe(pipe_ends), 0);
+	CHECK_EQUAL(write(pipe_ends[1], (const void *)(base + 3 * page_bytes), 1), -1);
+	CHECK_EQUAL(errno, EFAULT);
+	if (delivery == DSM_DELIVERY_INLINE) /* the kernel has not told us: */
+		CHECK(raises_sigbus(base + 3 * page_bytes, false));
+	CHECK_EQUAL(dsm_prefetch((const void *)base, page_bytes, false), -EHOSTDOWN);
+	atomic_store(&read_error, 0);
+	CHECK(raises_sigbus(base, false)); /* for good */
+	CHECK_EQUAL(dsm_prefetch((const void *)base, page_bytes, false), -EHOSTDOWN);
+	CHECK_EQUAL(write(pipe_ends[1], (const void *)base, 1), -1);
+	CHECK_EQUAL(errno, EFAULT);
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+}
+
+static void lost_pages(size_t page_bytes, enum dsm_delivery delivery)
+{
+	struct dsm_region_options options = {
+	    .page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .home_node = 0, .delivery = delivery};
+	dsm_region *r;
+
+	nodes_case("lost pages of %s, %s", nodes_page_name(page_bytes), nodes_delivery_name(delivery));
+	if (!nodes_have_pages(page_bytes, PAGES, 2))
+		return;
+	if (!runtime.kernel[KERNEL_UFFD_POISON].available) {
+		nodes_skip("this kernel has no UFFDIO_POISON");
+		return;
+	}
+	int error = dsm_region_create("lost pages", PAGES * page_bytes, &options, &r);
+	if (error == -EPERM) {
+		nodes_skip("this user may not handle faults by thread");
+		return;
+	}
+	if (!CHECK_EQUAL(error, 0))
+		return;
+	volatile unsigned char *base = dsm_region_base(r);
+	if (!dsm_node())
+		memset((void *)base, 7, PAGES * page_bytes);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	if (dsm_node() == 1)
+		lose_pages(base, page_bytes, delivery);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	if (!dsm_node()) { /* the home has what was published, and lives on */
+		CHECK_EQUAL(base[0], 7);
+		CHECK_EQUAL(base[page_bytes], 1);
+		base[0] = 8;
+	}
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(dsm_region_destroy(r), 0);
+}
+
+/*
+ * Publishing fails at each of its operations in turn: whatever was done before, nothing counts as published,
+ * and what is published after it is complete. For pages that are stored to once, and for hot ones.
+ */
+static void failing_publications(unsigned rounds_before)
+{
+	enum { BYTES = 2 * 4096, STEP = 512, OPERATIONS = 2 * 8 + 2 + 1 + 1 + 1 };
+	struct dsm_region_options options = {.page_size_bytes = 4096, .home = DSM_HOME_NODE, .home_node = 0};
+	dsm_region *r;
+
+	nodes_case("publishing that fails half way, after %u rounds", rounds_before);
+	if (!CHECK_EQUAL(dsm_region_create("half way", BYTES, &options, &r), 0))
+		return;
+	volatile unsigned char *base = dsm_region_base(r);
+	unsigned char value = 0;
+	for (int fail = -(int)rounds_before; fail < OPERATIONS + 3; fail++) {
+		value++;
+		if (dsm_node() == 1) {
+			for (int at = 0; at < BYTES; at += STEP)
+				base[at] = value;
+			atomic_store(&posted, 0);
+			atomic_store(&fail_at, fail > 0 ? fail : 0);
+			int error = dsm_release();
+			atomic_store(&fail_at, 0);
+			CHECK_EQUAL(error, fail > 0 && atomic_load(&posted) >= fail ? -ETIMEDOUT : 0);
+			CHECK(fail != 1 || error); /* it does fail */
+		}
+		CHECK_EQUAL(dsm_barrier(), 0);
+		if (dsm_node() != 1)
+			for (int at = 0; at < BYTES; at += STEP)
+				CHECK_EQUAL(base[at], value);
+		CHECK_EQUAL(dsm_barrier(), 0);
+	}
+	CHECK_EQUAL(dsm_region_destroy(r), 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = {.sa_handler = handle_sigbus};
+
+	sigaction(SIGBUS, &action, NULL); /* before dsm_init(): the runtime hands on to it */
+	nodes_begin(&argc, &argv);
+	const struct transport_ops *before = runtime.ops;
+	fail_from_here_on();
+	for (size_t i = 0; i < 2; i++)
+		for (enum dsm_delivery d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++)
+			lost_pages(nodes_page_sizes[i], d);
+	failing_publications(0);
+	failing_publications(6);
+	nodes_case("what happened was expected");
+	CHECK(dsm_node() != 1 || atomic_load(&signals));
+	runtime.ops = before;
+	CHECK_EQUAL(dsm_barrier(), 0);
+	return nodes_end();
+}
