@@ -29,6 +29,7 @@
 #include "dsm/lane.h"
 #include "dsm/report.h"
 #include "dsm/transport.h"
+#include "dsm/verbs_wire.h"
 
 #define NODES_MAX 3
 #define LANES 2u
@@ -827,6 +828,42 @@ static void a_peer_that_is_killed_shows_as_down_within_the_time_out(void **state
 	run_nodes(3, 8 * SECOND_NS, VICTIM, check_loss);
 }
 
+/* A key that the peer's device does not know: it refuses, and both ends of the queue pair go to the error
+ * state. */
+static void check_error_state(void)
+{
+	if (own.node == 0) {
+		uint32_t forged = 0x7fffff00;
+		struct verbs_segment segment = {
+		    .address = 4096, .bytes = DATA_BYTES, .access = PEERS_READ, .keys = &forged};
+		unsigned char key[64];
+		double start = seconds_now();
+
+		verbs_encode_segment(&segment, 1, DATA + 2, key);
+		CHECK_RETURNS(ops->attach(own.transport, DATA + 2, 1, DATA_BYTES, key), 0);
+		CHECK_RETURNS(ops->post_read(own.transport, lane(), 1, DATA, 0, lane()->scratch, 8), 0);
+		CHECK_RETURNS(complete(), 0);
+		CHECK_RETURNS(ops->post_read(own.transport, lane(), 1, DATA + 2, 0, lane()->scratch, 8), 0);
+		CHECK_RETURNS(complete(), -EHOSTDOWN);
+		CHECK_RETURNS(ops->post_read(own.transport, lane(), 1, DATA, 0, lane()->scratch, 8),
+			      -EHOSTDOWN);
+		CHECK_RETURNS(ops->probe(own.transport, 1), -EHOSTDOWN);
+		/* The others are as they were. */
+		CHECK_RETURNS(ops->post_read(own.transport, lane(), 2, DATA, 0, lane()->scratch, 8), 0);
+		CHECK_RETURNS(complete(), 0);
+		CHECK_RETURNS(ops->probe(own.transport, 2), 0);
+		CHECK(seconds_now() - start < (double)world->timeout_ns / SECOND_NS);
+	}
+	stop_node();
+}
+
+static void a_queue_pair_in_the_error_state_is_an_error_at_once(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	run_nodes(3, TIMEOUT_NS, -1, check_error_state);
+}
+
 /* Not a test of anything: what the operations cost here. */
 static void print_costs(void)
 {
@@ -892,6 +929,7 @@ int main(void)
 	    cmocka_unit_test(atomics_of_all_nodes_and_lanes_exclude_each_other),
 	    cmocka_unit_test(atomics_of_near_and_far_nodes_exclude_each_other),
 	    cmocka_unit_test(a_peer_that_is_killed_shows_as_down_within_the_time_out),
+	    cmocka_unit_test(a_queue_pair_in_the_error_state_is_an_error_at_once),
 	    cmocka_unit_test(costs_are_printed),
 	};
 
