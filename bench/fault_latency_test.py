@@ -3,7 +3,7 @@
 
 usage: fault_latency_test.py NODES LAUNCHER BINARY [OPTION...]
 
-LAUNCHER is scripts/mpirun.sh. Without MPI, or with too few hugepages, the test is
+LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI, or with too few hugepages, the test is
 skipped, with the reason.
 """
 
@@ -42,10 +42,23 @@ def check_bytes(row, nodes):
         assert row["bytes_moved"] == row["samples"] * row["blocks"] * block_bytes, "moved %d" % row["bytes_moved"]
 
 
+def check_parts(row, nodes):
+    rdma = row["transport"] == "verbs"
+    assert row["floor_source"] == ("read" if rdma else "memcpy"), row["floor_source"]
+    parts = [row[name] for name in ("read_p50_ns", "map_p50_ns", "beyond_read_ratio")]
+    if not rdma or row["access"] == "write" or row["case"] == "sweep_prefetch":
+        assert parts == [None] * 3, "parts %r" % parts
+        return
+    read, mapping, ratio = parts
+    assert read > 0 and mapping > 0
+    assert abs(ratio - (row["p50_ns"] - read) / mapping) <= 0.01 * abs(ratio) + 0.001, "parts %r" % parts
+
+
 CHECKS = [
     ("every object has the fields that are promised", check_fields),
     ("percentiles are in order, and the ratio is theirs to the floor's", check_percentiles),
     ("the bytes moved are those of the blocks that were out of date", check_bytes),
+    ("over RDMA the floor's parts are told, and what a fault costs beyond the read", check_parts),
 ]
 
 
