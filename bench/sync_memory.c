@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/sync_bench.h"
+#include "bench/sync_rdma.h"
 #include "dsm/diff.h"
 #include "dsm/page_table.h"
 #include "kernel/memory.h"
@@ -55,6 +56,7 @@ const struct operations acquire_nothing = {
     .open = open_acquire_nothing,
     .calls = 16,
     .runtime = acquire,
+    .rdma = sync_rdma_read_all,
 };
 
 /* --- acquire_changed ----------------------------------------------------------------------------------- */
@@ -274,13 +276,16 @@ static size_t take_turn(const struct bench *b, struct turns *t, size_t count)
 
 /* --- publish_* ----------------------------------------------------------------------------------------- */
 
-/* Their twins and they, or the bytes that go to the home. The buffers are equal: all of them is read. */
+/* Their twins and they, or the bytes that go to the home. The buffers are equal: all of them is read. Over
+ * RDMA, the requests. */
 static uint64_t time_publish_floor(const struct bench *b, struct turns *t)
 {
 	size_t bytes = b->row->changed * b->row->page_bytes, at = take_turn(b, t, b->row->changed);
 	uint64_t before = timer_now_ns();
 
-	if (b->row->id == PUBLISH_PAGE)
+	if (b->rdma)
+		sync_rdma_publish(b);
+	else if (b->row->id == PUBLISH_PAGE)
 		memcpy(t->before + at, t->now + at, bytes);
 	else
 		expect(b, "memcmp", (uint64_t)memcmp(t->before + at, t->now + at, bytes), 0);
