@@ -3,7 +3,7 @@
 
 usage: sync_test.py NODES LAUNCHER BINARY [OPTION...]
 
-LAUNCHER is scripts/mpirun.sh. Without MPI the test is skipped, with the reason.
+LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI the test is skipped, with the reason.
 """
 
 import json
@@ -23,6 +23,12 @@ MEASURED = {"calls_per_sample": int, "p50_ns": int, "p90_ns": int, "p99_ns": int
 BASELINE = {"baseline": str, "baseline_samples": int, "baseline_p50_ns": int}
 # What a machine may lack. On one node there is more, of course.
 REASONS = ("hugepages of", "a region of", "needs 2 cores", "it did not happen")
+ON_VERBS = ("this transport has no pages that stay writable", "needs nodes on one host")
+REQUESTS = ("READ", "WRITE", "CMP_SWP", "FETCH_ADD")
+# What a baseline over RDMA is not a request of its own for.
+LOCAL = set("""
+    acquire_changed store_first store_hot diff lock_publish barrier barrier_publish reduce broadcast malloc_free
+""".split())
 
 
 def check_types(row, fields):
@@ -51,6 +57,9 @@ def check_baseline(row, nodes):
         assert row["ratio"] is None and row["baseline_p50_ns"] is None
         return
     check_types(row, BASELINE)
+    if row["transport"] == "verbs":
+        requests = any(request in row["baseline"] for request in REQUESTS)
+        assert requests == (row["case"] not in LOCAL), row["baseline"]
     if row["baseline_p50_ns"]:
         assert abs(row["ratio"] - row["p50_ns"] / row["baseline_p50_ns"]) <= 0.01 * row["ratio"]
 
@@ -60,6 +69,7 @@ def check_skipped(row, nodes):
         return
     assert row["samples"] == 0 and row["p50_ns"] is None
     expected = REASONS + (("needs 2 nodes",) if nodes == 1 else ())
+    expected += ON_VERBS if row["transport"] == "verbs" else ()
     assert any(reason in row["skipped"] for reason in expected), row["skipped"]
 
 
