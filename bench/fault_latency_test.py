@@ -3,8 +3,8 @@
 
 usage: fault_latency_test.py NODES LAUNCHER BINARY [OPTION...]
 
-LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI, or with too few hugepages, the test is
-skipped, with the reason.
+LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI, with too few hugepages,
+or over verbs without an RDMA device, the test is skipped, with the reason.
 """
 
 import json
@@ -85,7 +85,8 @@ def failure_of(check, rows, nodes):
 def why_skipped(done):
     if "# SKIP" in done.stdout:
         return done.stdout.split("# SKIP", 1)[1].strip()
-    lines = [line for line in done.stderr.splitlines() if "hugepages are needed" in line]
+    reasons = ("hugepages are needed", "no RDMA device")
+    lines = [line for line in done.stderr.splitlines() if any(reason in line for reason in reasons)]
     return lines[0] if lines and done.returncode else ""
 
 

@@ -3,7 +3,8 @@
 
 usage: sync_test.py NODES LAUNCHER BINARY [OPTION...]
 
-LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI the test is skipped, with the reason.
+LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI, or
+over verbs without an RDMA device, the test is skipped, with the reason.
 """
 
 import json
@@ -101,12 +102,20 @@ def missing(rows):
     return "" if found == CASES else "missing %s; unknown %s" % (sorted(CASES - found), sorted(found - CASES))
 
 
+def why_skipped(done):
+    if "# SKIP" in done.stdout:
+        return done.stdout.split("# SKIP", 1)[1].strip()
+    lines = [line for line in done.stderr.splitlines() if "no RDMA device" in line]
+    return lines[0] if lines and done.returncode else ""
+
+
 def main():
     nodes, launcher, binary = sys.argv[1:4]
     command = [launcher, nodes, binary, "--json"] + sys.argv[4:]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=240)
-    if "# SKIP" in done.stdout:
-        print("1..0 # SKIP " + done.stdout.split("# SKIP", 1)[1].strip())
+    reason = why_skipped(done)
+    if reason:
+        print("1..0 # SKIP " + reason)
         return 0
     failures = ["" if done.returncode == 0 else "exit status %d\n%s" % (done.returncode, done.stderr)]
     rows = []
