@@ -104,6 +104,7 @@ struct planning {
 /* Names of baselines over RDMA, where they are others. */
 static const char *const rdma_baselines[SYNC_CASES] = {
     [ACQUIRE_NOTHING] = "READ",
+    [ACQUIRE_CHANGED] = "2 READs + madvise",
     [PUBLISH_LINE] = "WRITE + FETCH_ADD",
     [PUBLISH_LINE_HOT] = "WRITE + FETCH_ADD",
     [PUBLISH_PAGE] = "WRITE + FETCH_ADD",

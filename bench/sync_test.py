@@ -28,7 +28,7 @@ ON_VERBS = ("this transport has no pages that stay writable", "needs nodes on on
 REQUESTS = ("READ", "WRITE", "CMP_SWP", "FETCH_ADD")
 # What a baseline over RDMA is not a request of its own for.
 LOCAL = set("""
-    acquire_changed store_first store_hot diff lock_publish barrier barrier_publish reduce broadcast malloc_free
+    store_first store_hot diff lock_publish barrier barrier_publish reduce broadcast malloc_free
 """.split())
 
 
