@@ -22,10 +22,10 @@
 #define HOP_LIMIT 64
 
 /*
- * A poll costs next to nothing, and an answer comes within some thousand. Where a device is made of the CPU
+ * A poll costs next to nothing, and most answers come within so many. Where a device is made of the CPU
  * and that CPU is the only one, it would never come to its turn without the yielding.
  */
-#define POLLS_BEFORE_YIELD 2000u
+#define POLLS_BEFORE_YIELD 500u
 #define WAIT_MOST_NS UINT64_C(60000000000)
 
 /* One end of a queue pair, as the other is told of it. */

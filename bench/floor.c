@@ -99,28 +99,53 @@ static int read_requests(struct floor *f, const struct bare_request *requests, u
 	return error ? error : bare_wait(f->bare, lane);
 }
 
+/* A page of 2 MiB is one request; some devices carry little more. */
+#define READ_MOST ((size_t)2 << 20)
+
+static int read_range(struct floor *f, size_t at, size_t bytes)
+{
+	struct bare_request requests[BARE_CHAIN_MOST];
+	int error = 0;
+
+	while (bytes && !error) {
+		unsigned int count = 0;
+		for (; bytes && count < BARE_CHAIN_MOST; count++) {
+			size_t piece = bytes < READ_MOST ? bytes : READ_MOST;
+			requests[count] = read_request(f, at, piece);
+			at += piece;
+			bytes -= piece;
+		}
+		error = read_requests(f, requests, count);
+	}
+	return error;
+}
+
+static int copy_range(struct floor *f, size_t at, size_t bytes)
+{
+	if (f->bare)
+		return read_range(f, at, bytes);
+	memcpy(f->alias + at, f->source + at, bytes);
+	return 0;
+}
+
 static int copy_changed_blocks(struct floor *f, size_t page)
 {
 	const struct pattern *p = &f->pattern;
 	size_t at = page * f->page_bytes, block_bytes = f->page_bytes / p->blocks;
 	struct bare_request requests[BARE_CHAIN_MOST];
+	int error = 0;
 
-	if (p->changed == p->blocks && f->bare) {
-		requests[0] = read_request(f, at, f->page_bytes);
-		return read_requests(f, requests, 1);
+	if (p->changed == p->blocks)
+		return copy_range(f, at, f->page_bytes);
+	if (f->bare && block_bytes <= READ_MOST) {
+		for (unsigned int i = 0; i < p->changed; i++)
+			requests[i] =
+			    read_request(f, at + pattern_block(p, page, i) * block_bytes, block_bytes);
+		return read_requests(f, requests, p->changed);
 	}
-	if (p->changed == p->blocks) {
-		memcpy(f->alias + at, f->source + at, f->page_bytes);
-		return 0;
-	}
-	for (unsigned int i = 0; i < p->changed; i++) {
-		size_t block = at + pattern_block(p, page, i) * block_bytes;
-		if (f->bare)
-			requests[i] = read_request(f, block, block_bytes);
-		else
-			memcpy(f->alias + block, f->source + block, block_bytes);
-	}
-	return f->bare ? read_requests(f, requests, p->changed) : 0;
+	for (unsigned int i = 0; i < p->changed && !error; i++)
+		error = copy_range(f, at + pattern_block(p, page, i) * block_bytes, block_bytes);
+	return error;
 }
 
 /* The page is held, so what is read is what is there already. */
@@ -377,35 +402,9 @@ void floor_expose(struct floor *f, size_t first, size_t count)
 	bare_expose(f->bare, f->alias + first * f->page_bytes, count * f->page_bytes, &f->exposed);
 }
 
-/* A device may carry no more in one request. */
-#define READ_MOST ((size_t)1 << 20)
-
-static int read_range(struct floor *f, size_t at, size_t bytes)
-{
-	struct bare_request requests[BARE_CHAIN_MOST];
-	int error = 0;
-
-	while (bytes && !error) {
-		unsigned int count = 0;
-		for (; bytes && count < BARE_CHAIN_MOST; count++) {
-			size_t piece = bytes < READ_MOST ? bytes : READ_MOST;
-			requests[count] = read_request(f, at, piece);
-			at += piece;
-			bytes -= piece;
-		}
-		error = read_requests(f, requests, count);
-	}
-	return error;
-}
-
 int floor_hold(struct floor *f, size_t first, size_t count)
 {
-	size_t at = first * f->page_bytes, bytes = count * f->page_bytes;
-
-	if (f->bare)
-		return read_range(f, at, bytes);
-	memcpy(f->alias + at, f->source + at, bytes);
-	return 0;
+	return copy_range(f, first * f->page_bytes, count * f->page_bytes);
 }
 
 void floor_twin(struct floor *f, size_t first, size_t count)

@@ -44,8 +44,7 @@ static unsigned int work_of(const struct side *side)
 	unsigned int twin = s->access == ACCESS_WRITE ? FLOOR_TWIN : 0;
 
 	switch (s->kind->before) {
-	case PAGE_NEVER_SEEN: /* pages of 4 KiB are allocated by the copy itself, for RDMA all are beforehand
-			       */
+	case PAGE_NEVER_SEEN: /* pages of 4 KiB are allocated by the copy itself, registered ones before */
 		return (s->blocks > 1 && !side->bare ? FLOOR_ALLOCATE : 0) | FLOOR_COPY | FLOOR_MAP | twin;
 	case PAGE_OUT_OF_DATE:
 		return FLOOR_COPY | FLOOR_MAP | twin;
