@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Runs fault_latency on a few nodes and reads its JSON as a script would. Prints TAP.
 
-usage: fault_latency_test.py NODES LAUNCHER BINARY [OPTION...]
+usage: fault_latency_test.py [--beyond-at-most=RATIO] NODES LAUNCHER BINARY [OPTION...]
+
+--beyond-at-most: over verbs, of loads that fetch a page of 4 KiB, the most that beyond_read_ratio may be. For a machine
+that does nothing else.
 
 LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI, with too few hugepages,
 or over verbs without an RDMA device, the test is skipped, with the reason.
@@ -90,9 +93,19 @@ def why_skipped(done):
     return lines[0] if lines and done.returncode else ""
 
 
+def check_beyond(rows, limit):
+    fetches = [row for row in rows if row["case"] in ("fetch_new", "fetch_stale") and row["page_size_bytes"] == 4096]
+    ratios = {row["case"]: row["beyond_read_ratio"] for row in fetches if row["access"] == "read"}
+    right = ratios and all(ratio is not None and ratio <= limit for ratio in ratios.values())
+    return "" if right else "beyond_read_ratio is %r, expected %g at most" % (ratios, limit)
+
+
 def main():
-    nodes, launcher, binary = sys.argv[1:4]
-    done = run(nodes, launcher, binary, sys.argv[4:])
+    arguments, limit = sys.argv[1:], None
+    if arguments and arguments[0].startswith("--beyond-at-most="):
+        limit = float(arguments.pop(0).split("=", 1)[1])
+    nodes, launcher, binary = arguments[:3]
+    done = run(nodes, launcher, binary, arguments[3:])
     reason = why_skipped(done)
     if reason:
         print("1..0 # SKIP " + reason)
@@ -105,8 +118,11 @@ def main():
     except ValueError as error:
         failures.append("%s\n%s" % (error, done.stdout[:2000]))
     failures += [failure_of(check, rows, int(nodes)) for _, check in CHECKS]
+    if limit is not None:
+        failures.append(check_beyond(rows, limit))
 
     names = ["it runs on %s nodes" % nodes, "there is JSON on stdout and nothing else"] + [name for name, _ in CHECKS]
+    names += ["a fetch of 4 KiB costs little beyond its READ"] if limit is not None else []
     print("1..%d" % len(names))
     for number, (name, failure) in enumerate(zip(names, failures), 1):
         tap(number, name, failure)

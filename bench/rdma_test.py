@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs a benchmark that needs an RDMA device and reads its JSON as a script would. Prints TAP.
 
-usage: rdma_test.py COMMAND [ARG...]
+usage: rdma_test.py [--fetch-at-least=RATIO] COMMAND [ARG...]
+
+--fetch-at-least: the least that bandwidth_ratio of fetches may be. For a machine that does nothing else.
 
 COMMAND runs read_bandwidth or connection_memory; --json is added, and MINORCA_TRANSPORT=verbs set. Without a device
 (or MPI, or with too few hugepages) the test is skipped, with the reason.
@@ -78,6 +80,12 @@ def check(done):
     check_rows(rows)
 
 
+def check_fetches(done, least):
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    ratios = {row["case"]: row["bandwidth_ratio"] for row in rows if row["case"].startswith("fetch_")}
+    assert ratios and min(ratios.values()) >= least, "bandwidth_ratio is %r, expected %g at least" % (ratios, least)
+
+
 def why_skipped(done):
     if "# SKIP" in done.stdout:
         return done.stdout.split("# SKIP", 1)[1].strip()
@@ -92,22 +100,31 @@ def tap(number, name, failure):
 
 
 def main():
+    arguments, least = sys.argv[1:], None
+    if arguments and arguments[0].startswith("--fetch-at-least="):
+        least = float(arguments.pop(0).split("=", 1)[1])
     environment = dict(os.environ, MINORCA_TRANSPORT="verbs", MINORCA_HEAP_BYTES="64MiB")
-    done = subprocess.run(sys.argv[1:] + ["--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    done = subprocess.run(arguments + ["--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           timeout=240, env=environment)
     reason = why_skipped(done)
     if reason:
         print("1..0 # SKIP " + reason)
         return 0
+    names = ["it runs", "its rows are those that are promised, and their figures agree"]
     failures = ["" if done.returncode == 0 else "exit status %d\n%s" % (done.returncode, done.stderr)]
-    try:
-        check(done)
-        failures.append("")
-    except (AssertionError, KeyError, ValueError) as error:
-        failures.append("%r\n%s" % (error, done.stdout[:2000]))
-    print("1..2")
-    tap(1, "it runs", failures[0])
-    tap(2, "its rows are those that are promised, and their figures agree", failures[1])
+    checks = [lambda: check(done)]
+    if least is not None:
+        names.append("fetches get the bandwidth of bare READs")
+        checks.append(lambda: check_fetches(done, least))
+    for function in checks:
+        try:
+            function()
+            failures.append("")
+        except (AssertionError, KeyError, ValueError) as error:
+            failures.append("%r\n%s" % (error, done.stdout[:2000]))
+    print("1..%d" % len(names))
+    for number, (name, failure) in enumerate(zip(names, failures), 1):
+        tap(number, name, failure)
     return 1 if any(failures) else 0
 
 
