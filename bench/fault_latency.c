@@ -31,11 +31,12 @@
 
 /* One row of the results. */
 struct result {
-	const char *benchmark, *kind, *delivery, *access, *transport, *commit, *host;
+	const char *benchmark, *kind, *delivery, *access, *transport, *floor_source, *commit, *host;
 	uint64_t blocks, page_size_bytes, threads, nodes;
 	uint64_t samples, mean_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
 	uint64_t floor_samples, floor_mean_ns, floor_p50_ns, floor_p99_ns;
-	double ratio;
+	uint64_t read_p50_ns, map_p50_ns;
+	double ratio, beyond_read_ratio;
 	uint64_t bytes_moved, faults, bytes_per_fault, continues_without_copy;
 };
 
@@ -63,6 +64,10 @@ static const struct column columns[] = {
     {"floor_p50_ns", "FloorP50", 8, COLUMN_NS, AT(floor_p50_ns)},
     {"floor_p99_ns", NULL, 0, COLUMN_NS, AT(floor_p99_ns)},
     {"ratio", "Ratio", 5, COLUMN_RATIO, AT(ratio)},
+    {"floor_source", NULL, 0, COLUMN_TEXT, AT(floor_source)},
+    {"read_p50_ns", "ReadP50", 8, COLUMN_NS, AT(read_p50_ns)},
+    {"map_p50_ns", "MapP50", 7, COLUMN_NS, AT(map_p50_ns)},
+    {"beyond_read_ratio", "Beyond", 6, COLUMN_RATIO, AT(beyond_read_ratio)},
     {"bytes_moved", NULL, 0, COLUMN_COUNT, AT(bytes_moved)},
     {"faults", NULL, 0, COLUMN_COUNT, AT(faults)},
     {"bytes_per_fault", "Bytes/flt", 10, COLUMN_COUNT, AT(bytes_per_fault)},
@@ -79,6 +84,7 @@ struct run {
 	struct host host;
 	struct plan plan;
 	const char *transport, *commit;
+	bool rdma; /* the floor reads by it, as the runtime does */
 };
 
 static struct result describe(const struct run *run, const struct setup *s)
@@ -89,6 +95,7 @@ static struct result describe(const struct run *run, const struct setup *s)
 	    .delivery = delivery_names()[s->delivery],
 	    .access = access_names()[s->access],
 	    .transport = run->transport,
+	    .floor_source = run->rdma ? "read" : "memcpy",
 	    .commit = run->commit,
 	    .host = run->host.name,
 	    .blocks = s->changed,
@@ -120,6 +127,18 @@ static void fill_runtime(struct result *r, const struct outcome *outcome)
 	r->continues_without_copy = outcome->counts.pages_current;
 }
 
+/* What a fault costs beyond the read that it cannot do without, by what the kernel's part costs. */
+static void fill_parts(struct result *r, const struct outcome *outcome)
+{
+	bool measured = outcome->read.samples && outcome->map.samples;
+
+	r->read_p50_ns = measured ? outcome->read.p50_ns : OUTPUT_ABSENT;
+	r->map_p50_ns = measured ? outcome->map.p50_ns : OUTPUT_ABSENT;
+	r->beyond_read_ratio = NAN;
+	if (measured && r->samples && r->map_p50_ns)
+		r->beyond_read_ratio = ((double)r->p50_ns - (double)r->read_p50_ns) / (double)r->map_p50_ns;
+}
+
 static struct result result_of(const struct run *run, const struct setup *setup,
 			       const struct outcome *outcome)
 {
@@ -130,6 +149,7 @@ static struct result result_of(const struct run *run, const struct setup *setup,
 	r.floor_mean_ns = outcome->floor.mean_ns;
 	r.floor_p50_ns = outcome->floor.p50_ns;
 	r.floor_p99_ns = outcome->floor.p99_ns;
+	fill_parts(&r, outcome);
 	r.ratio = r.samples && r.floor_p50_ns ? (double)r.p50_ns / (double)r.floor_p50_ns : NAN;
 	return r;
 }
@@ -164,7 +184,7 @@ static void run_rows(struct run *run, const struct output *output)
 	struct progress progress;
 	struct harness harness;
 
-	harness_create(&run->job, &run->placement, &run->options, threads, &harness);
+	harness_create(&run->job, &run->placement, &run->options, threads, run->rdma, &harness);
 	progress_begin(&progress, run->plan.count, run->job.node == 0);
 	for (size_t i = 0; i < run->plan.count; i++) {
 		struct outcome outcome;
@@ -189,7 +209,8 @@ static void limit_pages(const struct run *run, size_t *limits)
 
 	for (size_t i = 0; i < o->page_sizes.count; i++) {
 		size_t size = o->page_sizes.values[i], least = plan_pages_least(o, size);
-		struct pool_share share = pool_share(&run->job, size, setup_shares_memory(size) ? 1 : 2);
+		struct pool_share share =
+		    pool_share(&run->job, size, setup_shares_memory(size) ? 1 : 2, run->rdma);
 		char text[256];
 
 		limits[i] = share.pages >= least ? share.pages : 0;
@@ -215,6 +236,7 @@ static void start(struct run *run, int *argc, char ***argv)
 		job_refuse(
 		    &run->job,
 		    "needs 2 nodes or more: mpirun -n 2 fault_latency (or scripts/run -n 2 fault_latency)");
+	run->rdma = !strcmp(host_transport(run->job.one_host), "verbs");
 	limit_pages(run, limits);
 	if (plan_make(&run->options, limits, &run->plan))
 		job_fail("out of memory");
@@ -258,8 +280,22 @@ static int read_options(int argc, char **argv, struct options *options)
 	return EXIT_SUCCESS;
 }
 
+/* Those of RDMA are not in a table of a run without. */
+static size_t choose_columns(bool rdma, struct column *out)
+{
+	size_t count = sizeof columns / sizeof columns[0];
+
+	memcpy(out, columns, sizeof columns);
+	for (size_t i = 0; i < count; i++)
+		if (!rdma && (out[i].offset == AT(read_p50_ns) || out[i].offset == AT(map_p50_ns) ||
+			      out[i].offset == AT(beyond_read_ratio)))
+			out[i].heading = NULL;
+	return count;
+}
+
 int main(int argc, char **argv)
 {
+	struct column chosen[sizeof columns / sizeof columns[0]];
 	static struct run run;
 	int status = read_options(argc, argv, &run.options);
 
@@ -267,8 +303,7 @@ int main(int argc, char **argv)
 		return status;
 	job_start(&argc, &argv, &run.job);
 	start(&run, &argc, &argv);
-	const struct output output = {stdout, run.options.format, columns,
-				      sizeof columns / sizeof columns[0]};
+	const struct output output = {stdout, run.options.format, chosen, choose_columns(run.rdma, chosen)};
 	print_header(&run, &output);
 	run_rows(&run, &output);
 	stop(&run);

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bench/bare_verbs.h"
 #include "bench/timer.h"
 #include "dsm/topology.h"
 #include "kernel/memory.h"
@@ -37,6 +38,10 @@ struct floor {
 	char *app, *alias;
 	char *twins; /* one for each page */
 	char *source;
+	struct bare *bare; /* NULL: copies come from `source` */
+
+	/* Changed while nobody may fault. */
+	struct bare_memory exposed;
 
 	/* Of the round; not changed while anybody may fault. */
 	unsigned int work;
@@ -59,19 +64,103 @@ static struct floor *inline_floor;
 
 /* --- the fault ----------------------------------------------------------------------------------------- */
 
-static void copy_changed_blocks(struct floor *f, size_t page)
+/* Of a version. */
+#define WORD_BYTES sizeof(uint64_t)
+
+/* The lane of whoever reads. The handler thread has the last; those that fault keep one each, for good. */
+static unsigned int lane_of(const struct floor *f)
+{
+	static atomic_uint given;
+	static _Thread_local unsigned int own; /* 0: none yet */
+
+	if (f->has_thread && pthread_equal(pthread_self(), f->thread))
+		return bare_lanes(f->bare) - 1;
+	if (!own)
+		own = atomic_fetch_add(&given, 1) + 1;
+	return own - 1;
+}
+
+static struct bare_request read_request(const struct floor *f, size_t at, size_t bytes)
+{
+	return (struct bare_request){
+	    .opcode = IBV_WR_RDMA_READ,
+	    .local = f->alias + at,
+	    .bytes = bytes,
+	    .offset = at,
+	};
+}
+
+/* One chain, one completion. */
+static int read_requests(struct floor *f, const struct bare_request *requests, unsigned int count)
+{
+	unsigned int lane = lane_of(f);
+	int error = bare_post(f->bare, lane, 0, &f->exposed, requests, count);
+
+	return error ? error : bare_wait(f->bare, lane);
+}
+
+/* A page of 2 MiB is one request; some devices carry little more. */
+#define READ_MOST ((size_t)2 << 20)
+
+static int read_range(struct floor *f, size_t at, size_t bytes)
+{
+	struct bare_request requests[BARE_CHAIN_MOST];
+	int error = 0;
+
+	while (bytes && !error) {
+		unsigned int count = 0;
+		for (; bytes && count < BARE_CHAIN_MOST; count++) {
+			size_t piece = bytes < READ_MOST ? bytes : READ_MOST;
+			requests[count] = read_request(f, at, piece);
+			at += piece;
+			bytes -= piece;
+		}
+		error = read_requests(f, requests, count);
+	}
+	return error;
+}
+
+static int copy_range(struct floor *f, size_t at, size_t bytes)
+{
+	if (f->bare)
+		return read_range(f, at, bytes);
+	memcpy(f->alias + at, f->source + at, bytes);
+	return 0;
+}
+
+static int copy_changed_blocks(struct floor *f, size_t page)
 {
 	const struct pattern *p = &f->pattern;
 	size_t at = page * f->page_bytes, block_bytes = f->page_bytes / p->blocks;
+	struct bare_request requests[BARE_CHAIN_MOST];
+	int error = 0;
 
-	if (p->changed == p->blocks) {
-		memcpy(f->alias + at, f->source + at, f->page_bytes);
-		return;
+	if (p->changed == p->blocks)
+		return copy_range(f, at, f->page_bytes);
+	if (f->bare && block_bytes <= READ_MOST) {
+		for (unsigned int i = 0; i < p->changed; i++)
+			requests[i] =
+			    read_request(f, at + pattern_block(p, page, i) * block_bytes, block_bytes);
+		return read_requests(f, requests, p->changed);
 	}
-	for (unsigned int i = 0; i < p->changed; i++) {
-		size_t block = at + pattern_block(p, page, i) * block_bytes;
-		memcpy(f->alias + block, f->source + block, block_bytes);
-	}
+	for (unsigned int i = 0; i < p->changed && !error; i++)
+		error = copy_range(f, at + pattern_block(p, page, i) * block_bytes, block_bytes);
+	return error;
+}
+
+/* The page is held, so what is read is what is there already. */
+static int ask(struct floor *f, size_t page)
+{
+	struct bare_request request = read_request(f, page * f->page_bytes, f->pattern.blocks * WORD_BYTES);
+
+	return read_requests(f, &request, 1);
+}
+
+int floor_read(struct floor *f, unsigned int work, size_t page)
+{
+	int error = work & FLOOR_ASK ? ask(f, page) : 0;
+
+	return work & FLOOR_COPY && !error ? copy_changed_blocks(f, page) : error;
 }
 
 static int map_page(struct floor *f, size_t at)
@@ -88,7 +177,8 @@ static _Noreturn void give_up(int error)
 {
 	static const char pool[] =
 	    "fault_latency: floor: the pool of hugepages is empty; another program took some meanwhile\n";
-	static const char other[] = "fault_latency: floor: the kernel refuses to resolve a fault\n";
+	static const char other[] = "fault_latency: floor: a fault cannot be resolved: the kernel refuses, "
+				    "or the home cannot be read\n";
 	ssize_t written = error == -ENOSPC ? write(STDERR_FILENO, pool, sizeof pool - 1)
 					   : write(STDERR_FILENO, other, sizeof other - 1);
 
@@ -104,8 +194,8 @@ static void resolve(struct floor *f, uintptr_t address)
 
 	if (f->work & FLOOR_ALLOCATE)
 		error = memory_allocate(f->fd, at, f->page_bytes);
-	if (f->work & FLOOR_COPY && !error)
-		copy_changed_blocks(f, page);
+	if (!error)
+		error = floor_read(f, f->work, page);
 	if (f->work & FLOOR_TWIN)
 		memcpy(f->twins + at, f->alias + at, f->page_bytes);
 	if (f->work & FLOOR_MAP && !error)
@@ -268,10 +358,9 @@ void floor_set_work(struct floor *f, unsigned int work, const struct pattern *pa
 
 int floor_prefetch(struct floor *f, size_t first, size_t count)
 {
-	size_t at = first * f->page_bytes, bytes = count * f->page_bytes;
+	int error = floor_hold(f, first, count);
 
-	memcpy(f->alias + at, f->source + at, bytes);
-	return floor_map(f, first, count);
+	return error ? error : floor_map(f, first, count);
 }
 
 /* --- memory -------------------------------------------------------------------------------------------- */
@@ -307,11 +396,15 @@ int floor_attach_source(struct floor *f, pid_t pid, int fd)
 	return error;
 }
 
-void floor_hold(struct floor *f, size_t first, size_t count)
+void floor_expose(struct floor *f, size_t first, size_t count)
 {
-	size_t at = first * f->page_bytes;
+	bare_conceal(&f->exposed);
+	bare_expose(f->bare, f->alias + first * f->page_bytes, count * f->page_bytes, &f->exposed);
+}
 
-	memcpy(f->alias + at, f->source + at, count * f->page_bytes);
+int floor_hold(struct floor *f, size_t first, size_t count)
+{
+	return copy_range(f, first * f->page_bytes, count * f->page_bytes);
 }
 
 void floor_twin(struct floor *f, size_t first, size_t count)
@@ -339,6 +432,7 @@ int floor_allocate(struct floor *f, size_t first, size_t count)
 
 int floor_renew(struct floor *f)
 {
+	bare_conceal(&f->exposed); /* or the device would keep the pages */
 	return memory_punch(f->fd, 0, f->bytes);
 }
 
@@ -429,6 +523,7 @@ void floor_destroy(struct floor *f)
 		return;
 	if (f->has_thread)
 		stop_thread(f);
+	bare_conceal(&f->exposed);
 	if (f->wake >= 0)
 		close(f->wake);
 	if (f->uffd >= 0)
@@ -456,6 +551,7 @@ int floor_create(const struct floor_options *options, struct floor **out)
 	f->delivery = options->delivery;
 	f->topology = options->topology;
 	f->handler_pu = options->handler_pu;
+	f->bare = options->bare;
 	f->fd = f->uffd = f->wake = -1;
 	f->pattern.blocks = 1;
 	pthread_mutex_init(&f->lock, NULL);

@@ -3,8 +3,9 @@
  * the same copy. A pair of mappings of a memory file, a userfaultfd, and a handler that knows in advance what
  * it has to do: no page table, no versions, no locks, no statistics, one region.
  *
- * One object for each node. The home's holds the master copy; the others open the home's file and copy from
- * it. Calls that change the object are made by one thread while nobody touches it. All return 0 or -errno.
+ * One object for each node. The home's holds the master copy. The others open the home's file and copy from
+ * it; or, where the runtime uses RDMA, read it by bare libibverbs. Calls that change the object are made by
+ * one thread while nobody touches it. All return 0 or -errno.
  */
 #ifndef MINORCA_BENCH_FLOOR_H
 #define MINORCA_BENCH_FLOOR_H
@@ -16,6 +17,7 @@
 
 #include "bench/pattern.h"
 
+struct bare;
 struct topology;
 
 /* How a fault arrives: in the faulting thread as SIGBUS, or in a thread that reads the descriptor. */
@@ -24,6 +26,7 @@ enum floor_delivery { FLOOR_INLINE, FLOOR_THREAD_BLOCK, FLOOR_THREAD_SPIN };
 /* What a fault does, in this order. A mask. */
 enum {
 	FLOOR_ALLOCATE = 1,   /* put the page into the file (hugepages: an empty pool must be an error) */
+	FLOOR_ASK = 32,	      /* RDMA: read as many bytes as it takes to know whether the page is current */
 	FLOOR_COPY = 2,	      /* copy what is out of date from the source */
 	FLOOR_TWIN = 4,	      /* copy the page to its twin: it is about to be stored to */
 	FLOOR_MAP = 8,	      /* CONTINUE, write-protected unless there is a twin */
@@ -36,6 +39,7 @@ struct floor_options {
 	enum floor_delivery delivery;
 	const struct topology *topology; /* for the handler thread */
 	int handler_pu;
+	struct bare *bare; /* reads come by it; NULL: copies from a mapping of the home's file */
 };
 
 struct floor;
@@ -58,8 +62,12 @@ int floor_file(const struct floor *floor);
  * proc(5). */
 int floor_attach_source(struct floor *floor, pid_t pid, int fd);
 
+/** RDMA: registers pages @first to @first + @count, and learns where the home's are. Collective, on all nodes
+ * at once; node 0 must expose all pages. Ends what was exposed before. */
+void floor_expose(struct floor *floor, size_t first, size_t count);
+
 /** Copies the pages from the source to the alias, unmeasured. */
-void floor_hold(struct floor *floor, size_t first, size_t count);
+int floor_hold(struct floor *floor, size_t first, size_t count);
 
 /** Copies each page to its twin, or compares it with it: what a runtime does at home around a store. */
 void floor_twin(struct floor *floor, size_t first, size_t count);
@@ -68,7 +76,7 @@ int floor_compare(struct floor *floor, size_t first, size_t count);
 /** Allocates pages in the file. */
 int floor_allocate(struct floor *floor, size_t first, size_t count);
 
-/** Frees all pages: nothing is held, nothing is mapped. */
+/** Frees all pages: nothing is held, nothing is mapped, nothing is exposed. */
 int floor_renew(struct floor *floor);
 
 /** Makes the source's pages present here, so that a copy does not fault on them. */
@@ -87,6 +95,9 @@ void floor_set_work(struct floor *floor, unsigned int work, const struct pattern
 /** Takes SIGBUS, or lets the handler thread run; gives it back, or puts the thread to sleep. */
 int floor_listen(struct floor *floor);
 void floor_deafen(struct floor *floor);
+
+/** What a fault on @page that is to do @work reads, and no fault. */
+int floor_read(struct floor *floor, unsigned int work, size_t page);
 
 /** Copies the pages from the source and maps them with one CONTINUE: a prefetch at its barest. */
 int floor_prefetch(struct floor *floor, size_t first, size_t count);

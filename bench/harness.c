@@ -9,11 +9,13 @@
 #include <string.h>
 
 #include "bench/awake.h"
+#include "bench/bare_verbs.h"
 #include "bench/team.h"
 #include "bench/timer.h"
 #include "kernel/memory.h"
 
-enum { RUNTIME, FLOOR, SIDES };
+/* What is sampled. READ and MAP are parts of the floor, of the same memory. */
+enum { RUNTIME, FLOOR, SIDES, READ = SIDES, MAP, SERIES };
 
 /* Samples that a thread keeps of one row when time decides. */
 #define SAMPLES_MAX ((size_t)40000)
@@ -31,10 +33,10 @@ struct hand {
 	uint32_t *order;  /* of the pages */
 	char **addresses; /* where to touch, in order */
 	uint64_t *found;  /* what was loaded there; what to store there */
-	uint64_t *samples[SIDES];
-	size_t sampled[SIDES]; /* how many are kept */
+	uint64_t *samples[SERIES];
+	size_t sampled[SERIES]; /* how many are kept */
 	size_t capacity;
-	int error; /* of prefetch() */
+	int error; /* of prefetch() and read() */
 };
 
 /* --- touching: the only code that is timed, the same for both sides ------------------------------------ */
@@ -58,6 +60,26 @@ static void touch_stores(struct hand *hand, uint64_t *samples)
 		uint64_t before = timer_now_ns();
 		*word = value;
 		samples[i] = timer_now_ns() - before;
+	}
+}
+
+/*
+ * The read and the mapping of each page by themselves, in turn: so what the kernel's part leaves behind (cold
+ * caches and TLBs, an idle device) is what the next read meets, as inside a fault.
+ */
+static void touch_parts(struct side *side, struct hand *hand, uint64_t *reads, uint64_t *maps)
+{
+	size_t first = side_first(side) + hand->first;
+
+	for (size_t i = 0; i < hand->count; i++) {
+		const volatile uint64_t *word = (const volatile uint64_t *)(void *)hand->addresses[i];
+		uint64_t began = timer_now_ns();
+		hand->error |= side->operations->read(side, first + hand->order[i]);
+		uint64_t read = timer_now_ns();
+		uint64_t value = *word;
+		maps[i] = timer_now_ns() - read;
+		reads[i] = read - began;
+		hand->found[i] = value;
 	}
 }
 
@@ -99,7 +121,7 @@ static void touch_sweep(struct side *side, struct hand *hand, uint64_t *samples)
 struct round {
 	struct harness *harness;
 	struct side *side;
-	unsigned int index; /* RUNTIME or FLOOR */
+	unsigned int index; /* of the series; READ: of MAP as well */
 	bool sampled;
 };
 
@@ -130,20 +152,31 @@ static void deal(struct side *side, struct hand *hand, unsigned int index, size_
 	}
 }
 
+/* Where the next samples go. */
+static uint64_t *samples_end(const struct hand *hand, unsigned int index)
+{
+	return hand->samples[index] + hand->sampled[index];
+}
+
 static void touch(void *argument, unsigned int thread)
 {
 	struct round *round = argument;
 	struct hand *hand = &round->harness->hands[thread];
-	uint64_t *samples = hand->samples[round->index] + hand->sampled[round->index];
+	uint64_t *samples = samples_end(hand, round->index);
 
-	if (round->side->setup->kind->sweep)
+	if (round->index == READ)
+		touch_parts(round->side, hand, samples, samples_end(hand, MAP));
+	else if (round->side->setup->kind->sweep)
 		touch_sweep(round->side, hand, samples);
 	else if (round->side->setup->access == ACCESS_READ)
 		touch_loads(hand, samples);
 	else
 		touch_stores(hand, samples);
-	if (round->sampled)
-		hand->sampled[round->index] += round_samples(round->side->setup, hand);
+	if (!round->sampled)
+		return;
+	hand->sampled[round->index] += round_samples(round->side->setup, hand);
+	if (round->index == READ)
+		hand->sampled[MAP] = hand->sampled[READ];
 }
 
 /* Every value that was loaded, and everything else that the home has written to the pages. */
@@ -166,7 +199,7 @@ static void check_loads(struct side *side, const struct hand *hand)
 static void check_values(struct harness *h, struct side *side)
 {
 	for (unsigned int i = 0; i < side->setup->threads && !side_is_home(side); i++) {
-		side_require(side, h->hands[i].error, "prefetch");
+		side_require(side, h->hands[i].error, "reading pages");
 		if (side->setup->access == ACCESS_READ)
 			check_loads(side, &h->hands[i]);
 	}
@@ -237,6 +270,32 @@ static void run_round(struct round *round, struct counts *sum)
 	check_values(h, side);
 }
 
+/* True if a fault is a read from the home and a mapping, which are then measured by themselves as well. */
+static bool has_parts(const struct side *side)
+{
+	const struct setup *s = side->setup;
+
+	return side->bare && s->access == ACCESS_READ && !s->kind->sweep && s->kind->before != PAGE_READ_ONLY;
+}
+
+/* After a round of the floor: the same pages in the same order. */
+static void run_parts(const struct round *of_floor)
+{
+	struct round round = *of_floor;
+	struct side *side = round.side;
+	struct counts none;
+
+	round.index = READ;
+	side->operations->prepare_map(side);
+	side->operations->begin(side);
+	job_meet();
+	if (!side_is_home(side))
+		touch_all(&round);
+	job_meet();
+	side->operations->end(side, &none);
+	check_values(round.harness, side);
+}
+
 /* --- turns --------------------------------------------------------------------------------------------- */
 
 struct row {
@@ -269,6 +328,8 @@ static void take_turn(struct row *row, unsigned int index, unsigned int turn)
 	for (unsigned int i = 0; i < rounds_per_turn(row->setup); i++) {
 		struct round round = {row->harness, side, index, is_sampled(row->setup, turn)};
 		run_round(&round, &row->counts);
+		if (index == FLOOR && has_parts(side))
+			run_parts(&round);
 	}
 	if (side->operations->close_each_turn(row->setup))
 		side->operations->close(side);
@@ -307,7 +368,7 @@ static bool is_full(const struct row *row)
 	size_t turn = rounds_per_turn(row->setup) * (row->setup->pages / row->setup->threads + 1);
 
 	for (unsigned int i = 0; i < row->setup->threads; i++)
-		for (unsigned int side = 0; side < SIDES; side++)
+		for (unsigned int side = 0; side < SERIES; side++)
 			if (h->hands[i].sampled[side] + turn > h->hands[i].capacity)
 				return true;
 	return false;
@@ -330,8 +391,8 @@ static void free_hand(struct hand *hand)
 	free(hand->order);
 	free(hand->addresses);
 	free(hand->found);
-	free(hand->samples[RUNTIME]);
-	free(hand->samples[FLOOR]);
+	for (unsigned int i = 0; i < SERIES; i++)
+		free(hand->samples[i]);
 	*hand = (struct hand){0};
 }
 
@@ -346,11 +407,11 @@ static void make_hand(struct hand *hand, const struct options *options, const st
 	    .found = allocate(pages * sizeof *hand->found),
 	    .capacity = wanted + 2 * ROUNDS_PER_TURN * pages,
 	};
-	for (unsigned int side = 0; side < SIDES; side++)
+	for (unsigned int side = 0; side < SERIES; side++)
 		hand->samples[side] = allocate(hand->capacity * sizeof *hand->samples[side]);
 }
 
-/* Brings one side's samples of all threads and nodes to node 0. */
+/* Brings one series' samples of all threads and nodes to node 0. */
 static struct distribution collect(struct row *row, unsigned int index)
 {
 	struct harness *h = row->harness;
@@ -391,6 +452,7 @@ void harness_run(struct harness *h, const struct setup *setup, uint64_t budget_n
 		row.sides[i] = (struct side){
 		    .operations = i == RUNTIME ? &side_dsm : &side_floor,
 		    .job = h->job,
+		    .bare = h->bare,
 		    .placement = h->placement,
 		    .setup = setup,
 		    .seed = h->options->seed,
@@ -405,13 +467,15 @@ void harness_run(struct harness *h, const struct setup *setup, uint64_t budget_n
 			row.sides[i].operations->close(&row.sides[i]);
 	out->runtime = collect(&row, RUNTIME);
 	out->floor = collect(&row, FLOOR);
+	out->read = collect(&row, READ);
+	out->map = collect(&row, MAP);
 	collect_counts(&row.counts, &out->counts);
 	for (unsigned int i = 0; i < setup->threads; i++)
 		free_hand(&h->hands[i]);
 }
 
 void harness_create(const struct job *job, const struct placement *placement, const struct options *options,
-		    unsigned int threads, struct harness *out)
+		    unsigned int threads, bool rdma, struct harness *out)
 {
 	*out = (struct harness){.job = job, .placement = placement, .options = options, .threads = threads};
 	out->hands = calloc(threads, sizeof *out->hands);
@@ -421,10 +485,14 @@ void harness_create(const struct job *job, const struct placement *placement, co
 		error = awake_create(placement->topology, threads, placement->pus, &out->awake);
 	if (error)
 		job_fail("cannot start %u threads: %s", threads, strerror(-error));
+	/* One lane for each thread of the team, for the one that sets up, and for a handler thread. */
+	if (rdma)
+		bare_open(job, threads + 2, &out->bare);
 }
 
 void harness_destroy(struct harness *harness)
 {
+	bare_close(harness->bare);
 	awake_destroy(harness->awake);
 	team_destroy(harness->team);
 	free(harness->hands);

@@ -12,6 +12,7 @@
 #include "bench/side.h"
 
 struct awake;
+struct bare;
 struct hand;
 struct team;
 
@@ -23,18 +24,20 @@ struct harness {
 	struct team *team;
 	struct awake *awake; /* of the processing units that the team is on */
 	struct hand *hands;  /* one for each thread of the team */
+	struct bare *bare;   /* the floor's way to the home; NULL: by shared memory */
 	unsigned int threads;
 };
 
 /* What a row has come to. On node 0 only. */
 struct outcome {
 	struct distribution runtime, floor; /* no samples: not measured */
+	struct distribution read, map;	    /* the floor's two parts, where it reads by RDMA */
 	struct counts counts; /* of the runtime, of the rounds that were sampled, all nodes together */
 };
 
-/** Ends the job if it cannot be had. */
+/** Ends the job if it cannot be had. Collective, with @rdma: the floor reads from the home by RDMA. */
 void harness_create(const struct job *job, const struct placement *placement, const struct options *options,
-		    unsigned int threads, struct harness *out);
+		    unsigned int threads, bool rdma, struct harness *out);
 void harness_destroy(struct harness *harness);
 
 /**

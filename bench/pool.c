@@ -16,14 +16,16 @@ static uint64_t free_pages(size_t page_bytes)
 	return pool.free - pool.reserved + pool.overcommit - pool.surplus;
 }
 
-struct pool_share pool_share(const struct job *job, size_t page_bytes, unsigned int copies)
+struct pool_share pool_share(const struct job *job, size_t page_bytes, unsigned int copies, bool rdma)
 {
 	uint64_t measuring = (uint64_t)job->nodes - 1;
 
 	if (page_bytes <= 4 * KIB)
 		return (struct pool_share){.pages = SIZE_MAX, .pool_free = SIZE_MAX};
 	uint64_t mine = copies * (job->node == 0 ? measuring : 1);
-	if (!job->home_is_here)
+	if (rdma && job->node)
+		mine += measuring - 1; /* the floor has its slice only */
+	else if (!job->home_is_here)
 		mine *= 2; /* the floor's source is on this host too */
 	uint64_t needed = job_host_sum(mine), available = free_pages(page_bytes);
 	uint64_t pages = job_minimum(available / needed);

@@ -21,7 +21,8 @@ struct pool_share {
  *
  * @param copies  how often a page exists on a node at the same time: once for the runtime and once for its
  * floor, say. The home has all pages of all nodes
+ * @param rdma  the runtime's pages of all nodes are on each of them, for it registers the whole region
  */
-struct pool_share pool_share(const struct job *job, size_t page_bytes, unsigned int copies);
+struct pool_share pool_share(const struct job *job, size_t page_bytes, unsigned int copies, bool rdma);
 
 #endif

@@ -27,9 +27,12 @@ struct counts {
 	uint64_t pages_current; /* mapped without reading a byte */
 };
 
+struct bare;
+
 struct side {
 	const struct side_operations *operations;
 	const struct job *job;
+	struct bare *bare; /* for the floor, where the runtime uses RDMA; else NULL */
 	const struct placement *placement;
 	const struct setup *setup;
 	uint64_t seed;
@@ -57,6 +60,11 @@ struct side_operations {
 	/* Brings in a part of this node's slice. Any thread, between begin() and end(). @return 0 or -errno.
 	 */
 	int (*prefetch)(struct side *side, void *address, size_t bytes);
+	/* Of a fault that reads from the home by RDMA, its two parts: makes pages that are held fault again,
+	 * and a fault do nothing but map; what a fault reads of a page, without one (any thread, as
+	 * prefetch()). NULL: nobody asks. */
+	void (*prepare_map)(struct side *side);
+	int (*read)(struct side *side, size_t page);
 	/* After a round of stores: sees to it that they arrive where they must, and checks it. */
 	void (*check_stores)(struct side *side);
 	/* Gives the memory back. */

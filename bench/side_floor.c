@@ -14,8 +14,8 @@
 struct floor_state {
 	struct floor *floor;
 	/*
-	 * The memory that copies come from, where this node writes it: the home's own floor. On another
-	 * machine than the home's a stand-in, since the floor knows no network. NULL elsewhere.
+	 * The memory that copies come from, where this node writes it: the home's own floor. Without RDMA, on
+	 * another machine than the home's, a stand-in. NULL elsewhere.
 	 */
 	struct floor *master;
 	struct floor *stand_in;
@@ -38,17 +38,18 @@ static bool close_each_turn(const struct setup *setup)
 }
 
 /* What a fault of this case comes down to. */
-static unsigned int work_of(const struct setup *s)
+static unsigned int work_of(const struct side *side)
 {
+	const struct setup *s = side->setup;
 	unsigned int twin = s->access == ACCESS_WRITE ? FLOOR_TWIN : 0;
 
 	switch (s->kind->before) {
-	case PAGE_NEVER_SEEN: /* pages of 4 KiB are allocated by the copy itself */
-		return (s->blocks > 1 ? FLOOR_ALLOCATE : 0) | FLOOR_COPY | FLOOR_MAP | twin;
+	case PAGE_NEVER_SEEN: /* pages of 4 KiB are allocated by the copy itself, registered ones before */
+		return (s->blocks > 1 && !side->bare ? FLOOR_ALLOCATE : 0) | FLOOR_COPY | FLOOR_MAP | twin;
 	case PAGE_OUT_OF_DATE:
 		return FLOOR_COPY | FLOOR_MAP | twin;
-	case PAGE_UP_TO_DATE:
-		return FLOOR_MAP | twin;
+	case PAGE_UP_TO_DATE: /* in shared memory a look at the version costs nothing */
+		return (side->bare ? FLOOR_ASK : 0) | FLOOR_MAP | twin;
 	case PAGE_READ_ONLY:
 		return FLOOR_UNPROTECT | twin;
 	}
@@ -76,7 +77,7 @@ static void home_writes(struct side *side, unsigned int changed)
 	struct floor_state *state = side->state;
 
 	side_next_pattern(side, changed);
-	floor_set_work(state->floor, work_of(side->setup), &side->pattern);
+	floor_set_work(state->floor, work_of(side), &side->pattern);
 	if (state->master) {
 		floor_set_work(state->master, 0, &side->pattern);
 		write_master(side, state->master);
@@ -84,11 +85,21 @@ static void home_writes(struct side *side, unsigned int changed)
 	job_meet();
 }
 
+/* What the device is to reach: the home's pages all, of other nodes their slice. */
+static void expose(struct side *side)
+{
+	bool home = side_is_home(side);
+
+	floor_expose(floor_of(side), home ? 0 : side_first(side),
+		     home ? side_pages(side) : side->setup->pages);
+}
+
 /* Fresh memory everywhere, and the home's written. */
 static void renew(struct side *side)
 {
 	struct floor_state *state = side->state;
 
+	job_meet(); /* nobody reads what is there any more */
 	side_require(side, floor_renew(state->floor), "cannot free pages");
 	if (state->master && state->master != state->floor)
 		side_require(side, floor_renew(state->master), "cannot free pages");
@@ -96,8 +107,10 @@ static void renew(struct side *side)
 	if (state->master)
 		side_require(side, floor_allocate(state->master, 0, side_pages(side)),
 			     "cannot allocate pages");
+	if (side->bare)
+		expose(side);
 	home_writes(side, side->setup->blocks);
-	if (!side_is_home(side))
+	if (!side_is_home(side) && !side->bare)
 		side_require(side, floor_populate_source(state->floor), "cannot map the home's pages");
 }
 
@@ -111,6 +124,7 @@ static struct floor *make_floor(struct side *side)
 	    .delivery = deliveries[side->setup->delivery],
 	    .topology = side->placement->topology,
 	    .handler_pu = side->placement->handler_pu,
+	    .bare = side->bare,
 	};
 	struct floor *floor = NULL;
 
@@ -149,16 +163,18 @@ static void open_side(struct side *side)
 	side->state = state;
 	side->round = 0;
 	state->floor = make_floor(side);
-	if (!side->job->home_is_here)
+	if (!side->job->home_is_here && !side->bare)
 		state->stand_in = make_floor(side);
 	state->master = side_is_home(side) ? state->floor : state->stand_in;
 	side->base = floor_base(state->floor);
-	attach_source(side);
+	if (!side->bare)
+		attach_source(side);
 	renew(side);
 	if (side_is_home(side))
 		return;
 	side_require(side, floor_allocate(state->floor, side_first(side), s->pages), "cannot allocate pages");
-	floor_hold(state->floor, side_first(side), s->pages);
+	side_require(side, floor_hold(state->floor, side_first(side), s->pages),
+		     "cannot read the home's pages");
 	if (s->access == ACCESS_WRITE)
 		floor_twin(state->floor, side_first(side),
 			   s->pages); /* so that they are not new when a fault needs them */
@@ -187,11 +203,23 @@ static void prepare(struct side *side)
 		unmap_slice(side);
 		break;
 	case PAGE_UP_TO_DATE:
+		floor_set_work(floor_of(side), work_of(side), &side->pattern); /* prepare_map() changes it */
 		unmap_slice(side);
 		break;
 	case PAGE_READ_ONLY: /* mapped by open(), protected by check_stores() */
 		break;
 	}
+}
+
+static void prepare_map(struct side *side)
+{
+	floor_set_work(floor_of(side), FLOOR_MAP, &side->pattern);
+	unmap_slice(side);
+}
+
+static int read_page(struct side *side, size_t page)
+{
+	return floor_read(floor_of(side), work_of(side), page);
 }
 
 static void begin(struct side *side)
@@ -247,6 +275,8 @@ const struct side_operations side_floor = {
     .begin = begin,
     .end = end,
     .prefetch = prefetch,
+    .prepare_map = prepare_map,
+    .read = read_page,
     .check_stores = check_stores,
     .close = close_side,
 };

@@ -244,13 +244,13 @@ static void set_watchdog(const struct sync_options *options)
 static void start(struct run *run, int *argc, char ***argv)
 {
 	set_watchdog(&run->options);
-	if (!sync_plan_make(&run->options, run->job.nodes, &run->plan))
+	run->transport = host_transport(run->job.one_host);
+	if (!sync_plan_make(&run->options, run->job.nodes, !strcmp(run->transport, "verbs"), &run->plan))
 		run->measured = calloc(run->plan.count + 1, sizeof *run->measured);
 	if (!run->measured)
 		job_fail("out of memory");
 	placement_choose(&run->job, THREADS_MAX, &run->placement);
 	host_describe(&run->host);
-	run->transport = host_transport(run->job.one_host);
 	run->commit = run->options.commit ? run->options.commit : host_commit();
 	if (dsm_init(argc, argv))
 		job_give_up(); /* the runtime has said why */

@@ -13,6 +13,7 @@
 #include <mpi.h>
 
 #include "bench/placement.h"
+#include "bench/sync_rdma.h"
 #include "bench/team.h"
 #include "kernel/memory.h"
 
@@ -171,41 +172,70 @@ static uint64_t each_of(unsigned int count, uint64_t ns)
 	return count ? ns / count : 0;
 }
 
+bool bench_has_pingpong(const struct bench *b)
+{
+	return b->rdma || (b->shared && b->peer_is_apart);
+}
+
+static void throw_ball(struct bench *b, uint64_t value)
+{
+	if (b->rdma)
+		sync_rdma_throw(b, value);
+	else
+		__atomic_store_n(&b->shared->ball, value, __ATOMIC_RELEASE);
+}
+
+static void receive_ball(const struct bench *b, uint64_t value)
+{
+	catch_ball(b->rdma ? sync_rdma_ball(b) : &b->shared->ball, value);
+}
+
+static void end_pingpong(struct bench *b, unsigned int count)
+{
+	b->throws += 2 * (uint64_t)count;
+	if (b->rdma)
+		sync_rdma_finish_throw(b);
+}
+
 uint64_t bench_pingpong(struct bench *b, unsigned int count)
 {
-	uint64_t *ball = &b->shared->ball, value = __atomic_load_n(ball, __ATOMIC_RELAXED);
+	uint64_t value = b->throws;
 
-	bench_pair_meets(b); /* both have seen where it starts */
+	bench_pair_meets(b);
 	uint64_t before = timer_now_ns();
 	for (unsigned int i = 0; i < count; i++, value += 2) {
 		if (b->job->node == 0) {
-			__atomic_store_n(ball, value + 1, __ATOMIC_RELEASE);
-			catch_ball(ball, value + 2);
+			throw_ball(b, value + 1);
+			receive_ball(b, value + 2);
 		} else {
-			catch_ball(ball, value + 1);
-			__atomic_store_n(ball, value + 2, __ATOMIC_RELEASE);
+			receive_ball(b, value + 1);
+			throw_ball(b, value + 2);
 		}
 	}
-	return each_of(2 * count, timer_now_ns() - before);
+	uint64_t ns = timer_now_ns() - before;
+	end_pingpong(b, count);
+	return each_of(2 * count, ns);
 }
 
+/* When it was thrown is told by shared memory, also where the ball goes by RDMA: posting a WRITE comes after
+ * it, and so does its arrival. */
 void bench_timed_pingpong(struct bench *b, unsigned int count)
 {
-	struct shared *lines = b->shared;
-	uint64_t value = __atomic_load_n(&lines->ball, __ATOMIC_RELAXED);
+	uint64_t value = b->throws;
 	bool mine = b->job->node == 0;
 
 	bench_pair_meets(b);
 	for (unsigned int i = 0; i < 2 * count; i++, mine = !mine) {
 		value++;
 		if (mine) {
-			lines->thrown_ns = timer_now_ns();
-			__atomic_store_n(&lines->ball, value, __ATOMIC_RELEASE);
+			__atomic_store_n(&b->shared->thrown_ns, timer_now_ns(), __ATOMIC_RELEASE);
+			throw_ball(b, value);
 		} else {
-			catch_ball(&lines->ball, value);
-			bench_sample(b, BASELINE, timer_now_ns() - lines->thrown_ns);
+			receive_ball(b, value);
+			bench_sample(b, BASELINE, timer_now_ns() - b->shared->thrown_ns);
 		}
 	}
+	end_pingpong(b, count);
 }
 
 /* --- rounds -------------------------------------------------------------------------------------------- */
@@ -244,6 +274,9 @@ static void run_round(struct bench *b)
 {
 	const struct operations *o = b->operations;
 	void (*baseline)(struct bench *) = o->baseline_is_shared && !b->shared ? NULL : o->baseline;
+
+	if (b->rdma && o->rdma)
+		baseline = o->rdma;
 
 	if (o->round)
 		o->round(b);
@@ -356,7 +389,8 @@ static void make_region(struct bench *b, char *why, size_t bytes)
 
 static void measure(struct bench *b, uint64_t budget_ns, struct sync_outcome *out)
 {
-	b->calls = b->operations->calls ? b->operations->calls : 1;
+	/* What goes over a network takes long enough to be timed by itself. */
+	b->calls = b->operations->calls && !b->rdma ? b->operations->calls : 1;
 	b->sides[RUNTIME].count = b->sides[BASELINE].count = 0;
 	if (b->operations->open)
 		b->operations->open(b);
@@ -429,6 +463,8 @@ void bench_create(const struct job *job, const struct placement *placement,
 	    .has_hot_pages = !strcmp(transport, "shm"),
 	};
 	out->shared = share_memory(job);
+	if (!strcmp(transport, "verbs"))
+		out->rdma = sync_rdma_open(job);
 	choose_peer(out);
 	for (unsigned int i = 0; i < SIDES; i++)
 		out->sides[i].ns = bench_allocate(SAMPLES_MAX * sizeof *out->sides[i].ns);
@@ -439,6 +475,7 @@ void bench_create(const struct job *job, const struct placement *placement,
 
 void bench_destroy(struct bench *b)
 {
+	sync_rdma_close(b->rdma);
 	team_destroy(b->team);
 	for (unsigned int i = 0; i < SIDES; i++)
 		free(b->sides[i].ns);

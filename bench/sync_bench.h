@@ -42,10 +42,12 @@ struct bench {
 	const struct placement *placement;
 	const struct sync_options *options;
 	struct team *team;
-	struct shared *shared; /* NULL: the nodes are on several hosts */
-	int peer;	       /* the node that node 0 works with, on another core if there is one; 0: none */
+	struct shared *shared;	/* NULL: the nodes are on several hosts */
+	struct sync_rdma *rdma; /* for baselines, where the runtime uses RDMA; else NULL */
+	int peer; /* the node that node 0 works with, on another core if there is one; 0: none */
 	bool peer_is_apart;
 	bool has_hot_pages;
+	uint64_t throws; /* of the ball, by both of the pair */
 
 	/* Of the row. */
 	const struct sync_row *row;
@@ -70,7 +72,8 @@ struct operations {
 	unsigned int calls;
 	void (*runtime)(struct bench *);
 	void (*baseline)(struct bench *);
-	bool baseline_is_shared; /* and needs one host */
+	void (*rdma)(struct bench *); /* the baseline where the runtime uses RDMA, if that is another */
+	bool baseline_is_shared;      /* and needs one host */
 	/* ... or a round of its own; called by all nodes. */
 	void (*round)(struct bench *);
 };
@@ -128,7 +131,11 @@ void bench_pair_meets(const struct bench *b);
 /** All nodes wait for each other, awake at first. */
 void bench_all_meet(void);
 
-/** A cache line goes to the other node of the pair and back, @count times. @return ns one way. */
+/** True if the ping-pongs below can be had. */
+bool bench_has_pingpong(const struct bench *b);
+
+/** A cache line, or an RDMA WRITE, goes to the other node of the pair and back, @count times. @return ns one
+ * way. */
 uint64_t bench_pingpong(struct bench *b, unsigned int count);
 
 /** The same, sampled throw by throw, each from a look at the clock on one side to a look at the clock on the

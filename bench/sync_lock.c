@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/sync_bench.h"
+#include "bench/sync_rdma.h"
 #include "bench/team.h"
 
 static dsm_mutex *mutex_of(const struct bench *b)
@@ -63,6 +64,7 @@ const struct operations lock_uncontended = {
     .calls = 16,
     .runtime = lock_and_unlock,
     .baseline = two_compare_swaps,
+    .rdma = sync_rdma_two_compare_swaps,
 };
 
 const struct operations trylock = {
@@ -70,6 +72,7 @@ const struct operations trylock = {
     .calls = 16,
     .runtime = trylock_and_unlock,
     .baseline = two_compare_swaps,
+    .rdma = sync_rdma_two_compare_swaps,
 };
 
 /* Of a page that becomes hot, as a page does that is changed under a lock again and again. */
@@ -198,6 +201,7 @@ const struct operations rwlock_read = {
     .calls = 16,
     .runtime = read_lock_and_unlock,
     .baseline = two_adds,
+    .rdma = sync_rdma_two_adds,
 };
 
 const struct operations rwlock_read_all = {
@@ -205,6 +209,7 @@ const struct operations rwlock_read_all = {
     .calls = 16,
     .runtime = read_lock_and_unlock,
     .baseline = two_adds,
+    .rdma = sync_rdma_two_adds,
     .baseline_is_shared = true,
 };
 
@@ -213,4 +218,5 @@ const struct operations rwlock_write = {
     .calls = 16,
     .runtime = write_lock_and_unlock,
     .baseline = two_compare_swaps,
+    .rdma = sync_rdma_two_compare_swaps,
 };

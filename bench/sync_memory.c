@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/sync_bench.h"
+#include "bench/sync_rdma.h"
 #include "dsm/diff.h"
 #include "dsm/page_table.h"
 #include "kernel/memory.h"
@@ -55,6 +56,7 @@ const struct operations acquire_nothing = {
     .open = open_acquire_nothing,
     .calls = 16,
     .runtime = acquire,
+    .rdma = sync_rdma_read_all,
 };
 
 /* --- acquire_changed ----------------------------------------------------------------------------------- */
@@ -133,14 +135,17 @@ static void fetch_changed(const struct bench *b, const struct changing *c)
 		expect(b, "a word", *(volatile uint64_t *)(void *)line_of(b, i * stride(b)), c->value);
 }
 
-/* The same pages of plain memory are taken out of sight. */
-static uint64_t time_madvise(const struct bench *b, const struct changing *c)
+/* The same pages of plain memory are taken out of sight; over RDMA, after two looks at their home: at where
+ * its log ends, and at what it says. */
+static uint64_t time_madvise(struct bench *b, const struct changing *c)
 {
 	size_t page_bytes = b->row->page_bytes, step = stride(b) * page_bytes;
 
 	for (size_t i = 0; i < c->bytes; i += page_bytes)
 		(void)*(volatile char *)(c->floor + i);
 	uint64_t before = timer_now_ns();
+	for (unsigned int i = 0; i < 2 && b->rdma; i++)
+		sync_rdma_read(b);
 	if (stride(b) == 1)
 		madvise(c->floor, c->bytes, MADV_DONTNEED);
 	else
@@ -274,13 +279,16 @@ static size_t take_turn(const struct bench *b, struct turns *t, size_t count)
 
 /* --- publish_* ----------------------------------------------------------------------------------------- */
 
-/* Their twins and they, or the bytes that go to the home. The buffers are equal: all of them is read. */
+/* Their twins and they, or the bytes that go to the home. The buffers are equal: all of them is read. Over
+ * RDMA, the requests. */
 static uint64_t time_publish_floor(const struct bench *b, struct turns *t)
 {
 	size_t bytes = b->row->changed * b->row->page_bytes, at = take_turn(b, t, b->row->changed);
 	uint64_t before = timer_now_ns();
 
-	if (b->row->id == PUBLISH_PAGE)
+	if (b->rdma)
+		sync_rdma_publish(b);
+	else if (b->row->id == PUBLISH_PAGE)
 		memcpy(t->before + at, t->now + at, bytes);
 	else
 		expect(b, "memcmp", (uint64_t)memcmp(t->before + at, t->now + at, bytes), 0);

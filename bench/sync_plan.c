@@ -96,9 +96,41 @@ const char *sync_variant_name(enum sync_variant variant)
 struct planning {
 	const struct sync_options *options;
 	uint64_t nodes;
+	bool rdma;
 	struct sync_plan *plan;
 	size_t capacity; /* 0: only count */
 };
+
+/* Names of baselines over RDMA, where they are others. */
+static const char *const rdma_baselines[SYNC_CASES] = {
+    [ACQUIRE_NOTHING] = "READ",
+    [ACQUIRE_CHANGED] = "2 READs + madvise",
+    [PUBLISH_LINE] = "WRITE + FETCH_ADD",
+    [PUBLISH_LINE_HOT] = "WRITE + FETCH_ADD",
+    [PUBLISH_PAGE] = "WRITE + FETCH_ADD",
+    [PUBLISH_PAGES] = "WRITEs + FETCH_ADDs",
+    [LOCK_UNCONTENDED] = "2 CMP_SWPs",
+    [TRYLOCK] = "2 CMP_SWPs",
+    [LOCK_HANDOVER] = "WRITE",
+    [RWLOCK_READ] = "2 FETCH_ADDs",
+    [RWLOCK_READ_ALL] = "2 FETCH_ADDs",
+    [RWLOCK_WRITE] = "2 CMP_SWPs",
+    [ATOMIC_ADD] = "FETCH_ADD",
+    [ATOMIC_LOAD] = "READ",
+    [ATOMIC_COMPARE_SWAP] = "CMP_SWP",
+    [ATOMIC_ADD_CONTENDED] = "FETCH_ADD",
+    [EVENT_PINGPONG] = "WRITE",
+};
+
+static void set_rdma_baseline(struct sync_row *row)
+{
+	if (!rdma_baselines[row->id] || row->variant == WITHIN_NODE)
+		return;
+	row->baseline = rdma_baselines[row->id];
+	row->baseline_row = NO_ROW;
+	if (row->id == PUBLISH_LINE && row->home == HOME_HERE)
+		row->baseline = "FETCH_ADD"; /* the bytes are there */
+}
 
 /* @return the number of the row, or NO_ROW if nobody asked for it. */
 static size_t add(struct planning *p, struct sync_row row)
@@ -106,6 +138,8 @@ static size_t add(struct planning *p, struct sync_row row)
 	if (!(p->options->cases >> row.id & 1))
 		return NO_ROW;
 	row.threads = row.threads ? row.threads : 1;
+	if (p->rdma)
+		set_rdma_baseline(&row);
 	if (p->capacity)
 		p->plan->rows[p->plan->count] = row;
 	return p->plan->count++;
@@ -324,10 +358,10 @@ static void add_all(struct planning *p)
 	add_allocation(p);
 }
 
-int sync_plan_make(const struct sync_options *options, int nodes, struct sync_plan *out)
+int sync_plan_make(const struct sync_options *options, int nodes, bool rdma, struct sync_plan *out)
 {
 	struct sync_plan plan = {0};
-	struct planning planning = {options, (uint64_t)nodes, &plan, 0};
+	struct planning planning = {options, (uint64_t)nodes, rdma, &plan, 0};
 
 	add_all(&planning);
 	planning.capacity = plan.count;

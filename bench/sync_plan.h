@@ -92,8 +92,9 @@ struct sync_plan {
 	size_t count;
 };
 
-/** The rows of the cases that were asked for, the same on all @nodes nodes. @return 0 or -ENOMEM. */
-int sync_plan_make(const struct sync_options *options, int nodes, struct sync_plan *out);
+/** The rows of the cases that were asked for, the same on all @nodes nodes; with @rdma, and the baselines of
+ * sync_rdma.h. @return 0 or -ENOMEM. */
+int sync_plan_make(const struct sync_options *options, int nodes, bool rdma, struct sync_plan *out);
 void sync_plan_free(struct sync_plan *plan);
 
 #endif

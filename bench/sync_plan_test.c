@@ -35,7 +35,7 @@ static struct sync_plan planned(const char *option, int nodes)
 	struct sync_plan plan;
 
 	assert_int_equal(parse(&options, option), 0);
-	assert_int_equal(sync_plan_make(&options, nodes, &plan), 0);
+	assert_int_equal(sync_plan_make(&options, nodes, false, &plan), 0);
 	return plan;
 }
 
@@ -157,6 +157,29 @@ static void without_the_row_there_is_no_baseline(void **state)
 	sync_plan_free(&plan);
 }
 
+static void over_rdma_baselines_are_requests(void **state)
+{
+	struct sync_options options;
+	struct sync_plan plan;
+
+	(void)state;
+	assert_int_equal(parse(&options, "--case=lock_*,publish_line,barrier"), 0);
+	assert_int_equal(sync_plan_make(&options, 2, true, &plan), 0);
+	for (size_t i = 0; i < plan.count; i++) {
+		const struct sync_row *row = &plan.rows[i];
+		if (row->id == LOCK_UNCONTENDED)
+			assert_string_equal(row->baseline, "2 CMP_SWPs");
+		if (row->id == LOCK_HANDOVER && row->variant == WITHIN_NODE)
+			assert_null(row->baseline);
+		if (row->id == PUBLISH_LINE)
+			assert_string_equal(row->baseline,
+					    row->home == HOME_HERE ? "FETCH_ADD" : "WRITE + FETCH_ADD");
+		if (row->id == BARRIER)
+			assert_string_equal(row->baseline, "MPI_Barrier");
+	}
+	sync_plan_free(&plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +190,7 @@ int main(void)
 	    cmocka_unit_test(rows_fit_their_regions),
 	    cmocka_unit_test(a_row_that_is_a_baseline_comes_before),
 	    cmocka_unit_test(without_the_row_there_is_no_baseline),
+	    cmocka_unit_test(over_rdma_baselines_are_requests),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -3,7 +3,8 @@
 
 usage: sync_test.py NODES LAUNCHER BINARY [OPTION...]
 
-LAUNCHER is scripts/mpirun.sh. Without MPI the test is skipped, with the reason.
+LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI, or
+over verbs without an RDMA device, the test is skipped, with the reason.
 """
 
 import json
@@ -23,6 +24,12 @@ MEASURED = {"calls_per_sample": int, "p50_ns": int, "p90_ns": int, "p99_ns": int
 BASELINE = {"baseline": str, "baseline_samples": int, "baseline_p50_ns": int}
 # What a machine may lack. On one node there is more, of course.
 REASONS = ("hugepages of", "a region of", "needs 2 cores", "it did not happen")
+ON_VERBS = ("this transport has no pages that stay writable", "needs nodes on one host")
+REQUESTS = ("READ", "WRITE", "CMP_SWP", "FETCH_ADD")
+# What a baseline over RDMA is not a request of its own for.
+LOCAL = set("""
+    store_first store_hot diff lock_publish barrier barrier_publish reduce broadcast malloc_free
+""".split())
 
 
 def check_types(row, fields):
@@ -51,6 +58,9 @@ def check_baseline(row, nodes):
         assert row["ratio"] is None and row["baseline_p50_ns"] is None
         return
     check_types(row, BASELINE)
+    if row["transport"] == "verbs":
+        requests = any(request in row["baseline"] for request in REQUESTS)
+        assert requests == (row["case"] not in LOCAL), row["baseline"]
     if row["baseline_p50_ns"]:
         assert abs(row["ratio"] - row["p50_ns"] / row["baseline_p50_ns"]) <= 0.01 * row["ratio"]
 
@@ -60,6 +70,7 @@ def check_skipped(row, nodes):
         return
     assert row["samples"] == 0 and row["p50_ns"] is None
     expected = REASONS + (("needs 2 nodes",) if nodes == 1 else ())
+    expected += ON_VERBS if row["transport"] == "verbs" else ()
     assert any(reason in row["skipped"] for reason in expected), row["skipped"]
 
 
@@ -91,12 +102,20 @@ def missing(rows):
     return "" if found == CASES else "missing %s; unknown %s" % (sorted(CASES - found), sorted(found - CASES))
 
 
+def why_skipped(done):
+    if "# SKIP" in done.stdout:
+        return done.stdout.split("# SKIP", 1)[1].strip()
+    lines = [line for line in done.stderr.splitlines() if "no RDMA device" in line]
+    return lines[0] if lines and done.returncode else ""
+
+
 def main():
     nodes, launcher, binary = sys.argv[1:4]
     command = [launcher, nodes, binary, "--json"] + sys.argv[4:]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=240)
-    if "# SKIP" in done.stdout:
-        print("1..0 # SKIP " + done.stdout.split("# SKIP", 1)[1].strip())
+    reason = why_skipped(done)
+    if reason:
+        print("1..0 # SKIP " + reason)
         return 0
     failures = ["" if done.returncode == 0 else "exit status %d\n%s" % (done.returncode, done.stderr)]
     rows = []

@@ -7,6 +7,7 @@
 #include <mpi.h>
 
 #include "bench/sync_bench.h"
+#include "bench/sync_rdma.h"
 
 /* --- barriers ------------------------------------------------------------------------------------------ */
 
@@ -120,6 +121,7 @@ const struct operations atomic_add = {
     .calls = 16,
     .runtime = add,
     .baseline = cpu_add,
+    .rdma = sync_rdma_add,
 };
 
 const struct operations atomic_load = {
@@ -127,6 +129,7 @@ const struct operations atomic_load = {
     .calls = 16,
     .runtime = load,
     .baseline = cpu_load,
+    .rdma = sync_rdma_read,
 };
 
 const struct operations atomic_compare_swap = {
@@ -134,6 +137,7 @@ const struct operations atomic_compare_swap = {
     .calls = 16,
     .runtime = compare_swap,
     .baseline = cpu_compare_swap,
+    .rdma = sync_rdma_compare_swap,
 };
 
 const struct operations atomic_add_contended = {
@@ -143,6 +147,7 @@ const struct operations atomic_add_contended = {
     .calls = 16,
     .runtime = add,
     .baseline = cpu_add,
+    .rdma = sync_rdma_add,
     .baseline_is_shared = true,
 };
 
@@ -190,9 +195,8 @@ static void round_events(struct bench *b)
 		uint64_t before = timer_now_ns();
 		play_events(b, b->state);
 		bench_sample(b, RUNTIME, (timer_now_ns() - before) / (2 * EVENT_PINGPONGS));
-		if (!b->shared || !b->peer_is_apart)
-			continue;
-		bench_sample(b, BASELINE, bench_pingpong(b, EVENT_PINGPONGS));
+		if (bench_has_pingpong(b))
+			bench_sample(b, BASELINE, bench_pingpong(b, EVENT_PINGPONGS));
 	}
 }
 
