@@ -127,6 +127,11 @@ bool heap_part_recall(struct heap_part *part, size_t number, uint64_t *state)
 	return slab;
 }
 
+bool heap_part_is_possible(const struct heap_part *part, size_t slab, uint64_t state)
+{
+	return slab_is_possible(state, slab - part->first, part->slabs, (unsigned)runtime.nodes);
+}
+
 /* Objects that others have freed: they may be handed out after an acquire, which the caller has done. */
 static void learn(struct heap_part *part, struct slab *slab)
 {
@@ -438,9 +443,10 @@ int heap_part_give_object(struct heap_part *part, size_t number, unsigned class,
 
 	pthread_mutex_lock(&part->mutex);
 	struct slab *slab = part->owned[number - part->first];
-	/* NULL: given up meanwhile, so nothing in it was allocated. */
-	int error =
-	    slab && slab->class == class ? clear_bit(part->half, number, w, bit, &slab->seen[w]) : -EINVAL;
+	/* NULL: given up meanwhile, so nothing in it was allocated. What is known to be free is not either,
+	 * whatever the bitmap says that peers may write to. */
+	bool may_be = slab && slab->class == class && !(slab->known[w] & bit);
+	int error = may_be ? clear_bit(part->half, number, w, bit, &slab->seen[w]) : -EINVAL;
 	if (!error) {
 		list_remove(list_of(part, slab), slab);
 		slab->known[w] |= bit;

@@ -17,6 +17,7 @@
 #include "dsm/barrier.h"
 #include "dsm/bootstrap.h"
 #include "dsm/build_id.h"
+#include "dsm/card.h"
 #include "dsm/change_log.h"
 #include "dsm/collective.h"
 #include "dsm/delivery.h"
@@ -32,18 +33,7 @@
 #include "dsm/report.h"
 #include "dsm/topology.h"
 
-#define SETTING_TEXT_BYTES 64
-#define SETTINGS_MAX 32
-
 struct runtime runtime;
-
-/* What nodes tell each other at the start. */
-struct card {
-	char build[72];
-	uint64_t host;
-	uint32_t bytes; /* size of this struct: the first thing that a different build has different */
-	char settings[SETTINGS_MAX][SETTING_TEXT_BYTES];
-};
 
 const char *dsm_version(void)
 {
@@ -122,33 +112,9 @@ static void fill_card(struct card *card)
 	snprintf(card->build, sizeof card->build, "%s %s", MINORCA_VERSION, MINORCA_BUILD_ID);
 	card->host = host_identity();
 	card->bytes = sizeof *card;
-	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
+	for (size_t i = 0; i < count && i < CARD_SETTINGS_MAX; i++)
 		if (table[i].same_on_all_nodes)
-			setting_format(&table[i], &runtime.settings, card->settings[i], SETTING_TEXT_BYTES);
-}
-
-/* Compares with node 0's card. */
-static int compare_cards(const struct card *mine, const struct card *first, char *message, size_t bytes)
-{
-	size_t count;
-	const struct setting *table = settings_table(&count);
-
-	if (strcmp(mine->build, first->build)) {
-		snprintf(message, bytes,
-			 "this node runs build %s of libminorca, node 0 runs %s; install the same build on "
-			 "all nodes",
-			 mine->build, first->build);
-		return -EPROTO;
-	}
-	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
-		if (strcmp(mine->settings[i], first->settings[i])) {
-			snprintf(message, bytes,
-				 "%s is %s on this node and %s on node 0; set it alike on all nodes (mpirun "
-				 "-x %s)",
-				 table[i].name, mine->settings[i], first->settings[i], table[i].name);
-			return -EPROTO;
-		}
-	return 0;
+			setting_format(&table[i], &runtime.settings, card->settings[i], CARD_SETTING_BYTES);
 }
 
 static int exchange_cards(void)
@@ -164,7 +130,7 @@ static int exchange_cards(void)
 	if (!error && all) {
 		for (int i = 0; i < runtime.nodes; i++)
 			runtime.hosts[i] = all[i].host;
-		error = compare_cards(&mine, &all[0], message, sizeof message);
+		error = card_compare(&mine, &all[0], message, sizeof message);
 		error = bootstrap_agree("dsm_init()", error, message);
 	}
 	free(all);
