@@ -185,6 +185,11 @@ static const struct transport_ops *choose_transport(char *message, size_t bytes)
 	return NULL;
 }
 
+__attribute__((weak)) const struct transport_ops *transport_choose_hook(const struct transport_ops *chosen)
+{
+	return chosen;
+}
+
 /* Makes every peer reachable, and us. */
 static int connect_peers(const struct transport_address *own)
 {
@@ -230,6 +235,8 @@ static int open_transport(void)
 	};
 
 	runtime.ops = choose_transport(message, sizeof message);
+	if (runtime.ops)
+		runtime.ops = transport_choose_hook(runtime.ops);
 	int error = bootstrap_agree("dsm_init()", runtime.ops ? 0 : -ENODEV, message);
 	if (error)
 		return error;

@@ -1,21 +1,15 @@
 /*
  * What the kernel refuses or takes away at a bad moment, and what is left of a region that is gone: nothing
- * that was stored gets lost by it. The kernel's part is played by wrappers of madvise() and ioctl(), which
- * this program puts before libc's.
+ * that was stored gets lost by it. The kernel's part is played by inject_kernel.c.
  */
 #include "dsm/tests/nodes.h"
 
 #include <errno.h>
 #include <mpi.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "dsm/tests/inject.h"
 #include "kernel/memory.h"
-#include "kernel/uapi.h"
 
 #define PAGES 512 /* a chunk: see home_writes.c */
 #define WORDS (4096 / sizeof(uint64_t))
@@ -23,44 +17,6 @@
 static int node;
 static volatile uint64_t *base;
 static dsm_region *region;
-
-/* --- the kernel -------------------------------------------------------------------------------------------
- */
-
-static atomic_int fail_register, fail_continue, fail_populate; /* the next one */
-
-static bool taken(atomic_int *failure)
-{
-	return atomic_load(failure) && atomic_exchange(failure, 0);
-}
-
-int madvise(void *address, size_t bytes, int advice)
-{
-	if (advice == MADV_POPULATE_WRITE && taken(&fail_populate)) {
-		errno = EFAULT;
-		return -1;
-	}
-	return (int)syscall(SYS_madvise, address, bytes, advice);
-}
-
-int ioctl(int fd, unsigned long request, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, request);
-	void *argument = va_arg(arguments, void *);
-	va_end(arguments);
-	if (request == UFFDIO_REGISTER && taken(&fail_register)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	if (request == UFFDIO_CONTINUE && taken(&fail_continue)) {
-		((struct uffdio_continue *)argument)->mapped = -ENOMEM;
-		errno = ENOMEM;
-		return -1;
-	}
-	return (int)syscall(SYS_ioctl, fd, request, argument);
-}
 
 /* --- the cases
  * ---------------------------------------------------------------------------------------------- */
@@ -145,7 +101,7 @@ static void a_chunk_cannot_go_over(void)
 	begin(4096, PAGES * 4096, 0, false);
 	if (node == 0) {
 		store_everywhere(10);
-		atomic_store(&fail_register, 1);
+		inject_failure(INJECT_REGISTER, 1, -ENOMEM);
 	}
 	all_find(0, 10);
 	for (uint64_t value = 11; value < 14; value++) {
@@ -153,7 +109,7 @@ static void a_chunk_cannot_go_over(void)
 			base[5 * WORDS] = value;
 		all_find(0, value);
 	}
-	atomic_store(&fail_register, 0);
+	inject_failure(INJECT_REGISTER, 0, 0);
 	end();
 }
 
@@ -165,7 +121,7 @@ static void a_page_at_home_cannot_be_mapped(void)
 		return;
 	begin(2 * MIB, 2 * MIB, 0, true);
 	if (node == 0) {
-		atomic_store(&fail_continue, 1);
+		inject_failure(INJECT_CONTINUE, 1, -ENOMEM);
 		CHECK_EQUAL(dsm_prefetch((const void *)base, 8, true), -ENOMEM);
 		base[0] = 10;
 		base[1] = 20;
@@ -204,7 +160,7 @@ static void a_pool_is_empty_when_pages_are_published(void)
 	meet();
 	if (node == 1) {
 		base[0] = base[words] = 1;
-		atomic_store(&fail_populate, 1);
+		inject_failure(INJECT_MADV_POPULATE, 1, -EFAULT);
 		CHECK_EQUAL(dsm_release(), -ENOSPC);
 		CHECK_EQUAL(dsm_release(), 0);
 	}
