@@ -18,6 +18,12 @@
  * The twin stays with the page, made equal to what was published: the next interval's first store then copies
  * nothing. It goes when the page is un-mapped. A page that has one writer thus pays for a twin once.
  *
+ * When a publish to another home fails half way, nobody knows what has arrived, and the twin, which has the
+ * new bytes already, cannot tell what has not: to try again would find nothing to publish, and call that a
+ * success. Nor may it be tried again, for what was posted may still arrive, and undo what others store
+ * meanwhile. So the error stays: no later publish of the region succeeds. (Transports do not lose single
+ * operations: a peer or a lane is lost.) At home nothing is lost, and what failed is done again.
+ *
  * Hot pages (see page_table.h). A page of one block of another home that is stored to in interval after
  * interval is not write-protected any more: it stays writable and in the dirty set, and every pass compares
  * it with its twin. That saves the fault (some microseconds) for a comparison (a tenth of one). Step 1 is not
@@ -340,14 +346,20 @@ static int publish_batch(struct lane *lane, struct dsm_region *r, size_t first, 
 	struct batch batch;
 
 	begin_batch(&batch, lane, r, first, count);
-	int error = protect(&batch);
+	bool elsewhere = batch.home != runtime.node;
+	int error = elsewhere ? r->publish_error : 0;
+	if (error)
+		return error;
+	error = protect(&batch);
 	/* Before anything is posted: what fails here must not leave pages that are published and not logged.
 	 */
 	for (size_t i = 0; i < count && !error; i++)
 		error = region_populate_home(r, first + i);
-	if (!error)
-		error = post_pages(&batch);
-	error = end_batch(&batch, error);
+	if (error)
+		return error;
+	error = end_batch(&batch, post_pages(&batch));
+	if (elsewhere)
+		r->publish_error = error;
 	for (size_t i = 0; i < count && !error; i++)
 		finish_page(&batch, first + i, batch.changed[i], batch.old + i * r->blocks_per_page);
 	return error;

@@ -55,6 +55,7 @@ struct dsm_region {
 	/* Written by the thread that publishes or acquires. */
 	struct home_writes home_writes;
 	size_t twins_kept; /* pages with PAGE_TWIN_KEPT */
+	int publish_error; /* a publish to another home failed half way: see publish.c */
 
 	/* Set-up only. */
 	unsigned char *versions; /* this node's part of the version table */

@@ -257,7 +257,7 @@ static const char *problem_of(const struct forked_end *end)
 
 static int jobs, problems, errors_given, buses;
 
-/* @return true: the failure was met, so a later one may be. */
+/* @return true: the failure was met. */
 static bool run_scenario(const struct scenario *s)
 {
 	struct forked_end ends[FORKED_NODES_MAX];
@@ -280,7 +280,7 @@ static bool run_scenario(const struct scenario *s)
 		       strerror(-s->error), s->fabric ? " (as over a fabric)" : "", i,
 		       (unsigned)ends[i].status, problem, ends[i].text);
 	}
-	return s->victim >= 0 && shared->failed[s->victim];
+	return s->victim >= 0 && (shared->failed[s->victim] || !WIFEXITED(ends[s->victim].status));
 }
 
 /* --- all failures
@@ -334,18 +334,20 @@ static void sweep(size_t which, bool fabric)
 
 	for (int n = 0; n < NODES; n++)
 		most = without_failure[n][call] > most ? without_failure[n][call] : most;
-	/* Small numbers differ from one another most: what is set up. Victims take turns where not every
-	 * failure is tried. */
-	for (uint64_t nth = 1 + (every > 1 ? which % every : 0); nth <= most && problems - before < 5;
-	     nth += every)
+	/* Of what is called a few times, some are tried in any case. */
+	unsigned step = most / 3 < every ? (unsigned)(most / 3) : every, missed = 0;
+	step = step ? step : 1;
+	/* Victims take turns where not every failure is tried. How often a node polls differs from run to
+	 * run. */
+	for (uint64_t nth = 1 + which % step; nth <= most && problems - before < 5 && missed < 4; nth += step)
 		for (int victim = 0; victim < NODES; victim++) {
 			struct scenario s = {.victim = victim,
 					     .call = call,
 					     .nth = nth,
-					     .error = sweeps[which].errors[nth / every % 2],
+					     .error = sweeps[which].errors[nth / step % 2],
 					     .fabric = fabric};
-			if (every == 1 || (int)(nth / every) % NODES == victim)
-				run_scenario(&s);
+			if (step == 1 || (int)(nth / step) % NODES == victim)
+				missed = run_scenario(&s) ? 0 : missed + 1;
 		}
 	say(before, inject_name(call), fabric);
 }

@@ -16,6 +16,7 @@
 
 #include "dsm/bootstrap.h"
 #include "dsm/clock.h"
+#include "dsm/hash.h"
 #include "dsm/report.h"
 
 #define BOX_BYTES ((size_t)65536)
@@ -23,7 +24,10 @@
 /* Shared by the nodes of a job. Of two sets of boxes one is filled while the other may still be read. */
 struct meeting {
 	_Atomic uint64_t arrived[FORKED_NODES_MAX];
-	int64_t status[2][FORKED_NODES_MAX];
+	struct header {
+		uint64_t what, bytes; /* of the call: nodes in different calls are told */
+		int64_t status;
+	} headers[2][FORKED_NODES_MAX];
 	unsigned char boxes[2][FORKED_NODES_MAX][BOX_BYTES];
 };
 
@@ -57,7 +61,8 @@ int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes
 	if (bytes > BOX_BYTES)
 		abort();
 	memcpy(meeting->boxes[set][own_node], mine, bytes);
-	meeting->status[set][own_node] = all ? 0 : -ENOMEM;
+	meeting->headers[set][own_node] =
+	    (struct header){hash_text(HASH_START, what), bytes, all ? 0 : -ENOMEM};
 	atomic_store(&meeting->arrived[own_node], sequence);
 	for (int i = 0; i < node_count; i++)
 		while (atomic_load(&meeting->arrived[i]) < sequence) {
@@ -67,9 +72,13 @@ int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes
 			}
 			usleep(20);
 		}
+	const struct header *headers = meeting->headers[set], *own = &headers[own_node];
 	for (int i = 0; i < node_count; i++)
-		if (meeting->status[set][i])
-			return (int)meeting->status[set][i];
+		if (headers[i].what != own->what || headers[i].bytes != own->bytes)
+			return -EIO;
+	for (int i = 0; i < node_count; i++)
+		if (headers[i].status)
+			return (int)headers[i].status;
 	for (int i = 0; i < node_count; i++)
 		memcpy((unsigned char *)all + (size_t)i * bytes, meeting->boxes[set][i], bytes);
 	return 0;
