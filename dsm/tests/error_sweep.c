@@ -53,17 +53,12 @@ struct scenario {
 static int node;
 static bool had_error; /* a call here has failed: what this node stored may not have been published */
 
-extern void __gcov_dump(void)
-    __attribute__((weak)); /* scripts/coverage: _exit() does not write what was counted */
-
-static void end_with(int how)
+static _Noreturn void end_with(int how)
 {
-	if (__gcov_dump)
-		__gcov_dump();
 	shared->failed[node] = inject_has_failed();
 	for (int call = 0; call < INJECT_CALLS; call++)
 		shared->counts[node][call] = inject_count((enum inject_call)call);
-	_exit(how);
+	exit(how);
 }
 
 static void must_be_errno(int error, const char *call)
@@ -232,7 +227,6 @@ static int run_node(int number, void *argument)
 	error = dsm_finalize();
 	must_be_errno(error, "dsm_finalize()");
 	end_with(error ? ERROR_GIVEN : ALL_WELL);
-	return 0;
 }
 
 /* --- what may become of it

@@ -122,6 +122,7 @@ static void read_output(FILE *file, char *text)
 
 static pid_t start(int node, FILE *output, int (*body)(int, void *), void *argument)
 {
+	fflush(NULL); /* or the child writes it too */
 	pid_t pid = fork();
 
 	if (pid < 0)

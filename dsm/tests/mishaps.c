@@ -96,12 +96,12 @@ static void a_page_at_home_is_reclaimed(void)
 	end();
 }
 
-static void a_chunk_cannot_go_over(void)
+static void a_chunk_cannot_go_over(enum inject_call call, int error)
 {
 	begin(4096, PAGES * 4096, 0, false);
 	if (node == 0) {
 		store_everywhere(10);
-		inject_failure(INJECT_REGISTER, 1, -ENOMEM);
+		inject_failure(call, 1, error);
 	}
 	all_find(0, 10);
 	for (uint64_t value = 11; value < 14; value++) {
@@ -109,7 +109,27 @@ static void a_chunk_cannot_go_over(void)
 			base[5 * WORDS] = value;
 		all_find(0, value);
 	}
-	inject_failure(INJECT_REGISTER, 0, 0);
+	inject_failure(call, 0, 0);
+	end();
+}
+
+/* A scan takes its marks off what it found: what then cannot be published must not be forgotten. */
+static void what_was_scanned_cannot_be_published(enum inject_call call)
+{
+	begin(4096, PAGES * 4096, 0, false);
+	if (node == 0)
+		store_everywhere(10);
+	all_find(0, 10); /* in bulk: scanned from now on */
+	if (node == 0)
+		store_everywhere(11);
+	all_find(0, 11);
+	if (node == 0) {
+		base[5 * WORDS] = 12;
+		inject_failure(call, 1, -EIO);
+		CHECK_EQUAL(dsm_release(), -EIO);
+		CHECK(inject_has_failed());
+	}
+	all_find(0, 12);
 	end();
 }
 
@@ -183,7 +203,15 @@ int main(int argc, char **argv)
 	nodes_case("a page at home is reclaimed");
 	a_page_at_home_is_reclaimed();
 	nodes_case("a chunk cannot go over to scanning");
-	a_chunk_cannot_go_over();
+	a_chunk_cannot_go_over(INJECT_REGISTER, -ENOMEM);
+	nodes_case("a chunk cannot be taken from faults");
+	a_chunk_cannot_go_over(INJECT_UNREGISTER, -ENOMEM);
+	nodes_case("what was scanned cannot be published");
+	what_was_scanned_cannot_be_published(INJECT_FETCH_ADD);
+	nodes_case("what was scanned has been published, and it is not known");
+	what_was_scanned_cannot_be_published(INJECT_COMPLETE);
+	nodes_case("a scan fails");
+	what_was_scanned_cannot_be_published(INJECT_SCAN);
 	nodes_case("a page at home cannot be mapped");
 	a_page_at_home_cannot_be_mapped();
 	nodes_case("a pool is empty when pages are published");
