@@ -62,7 +62,7 @@ static bool next_mapping(FILE *maps, char *line, size_t bytes, struct address_ra
 		size_t end = strcspn(line, "\n");
 		bool found = sscanf(line, "%" SCNx64 "-%" SCNx64, &out->start, &out->end) == 2 &&
 			     out->start < out->end;
-		for (int c = line[end]; c != '\n' && c != EOF;)
+		for (int c = (unsigned char)line[end]; c != '\n' && c != EOF;)
 			c = getc(maps);
 		line[end] = 0;
 		if (found)

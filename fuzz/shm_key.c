@@ -40,10 +40,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	REQUIRE(!transport_shm.expose(transport, SEGMENT, &memory, &right));
 	/* The first byte says which bytes of the right key stay. */
 	key = right;
-	if (size > 1 && !(data[0] & 1))
+	if (size > 1 && data[0] & 1)
+		for (size_t i = 2; i < size; i += 2)
+			key.bytes[data[i - 1] % sizeof key.bytes] ^= data[i];
+	else if (size > 1)
 		memcpy(key.bytes, data + 1, size - 1 < sizeof key.bytes ? size - 1 : sizeof key.bytes);
-	for (size_t i = 2; data && size > 1 && data[0] & 1 && i < size; i += 2)
-		key.bytes[data[i - 1] % sizeof key.bytes] ^= data[i];
 	if (size && data[0] & 2)
 		memcpy(key.bytes, &pid, sizeof pid);
 	int error = transport_shm.attach(transport, SEGMENT, 1, &key);
