@@ -194,6 +194,28 @@ static void a_pool_is_empty_when_pages_are_published(void)
 	end();
 }
 
+/* An atomic is the first that touches a page of a sparse region, and the pool is empty at its home. */
+static void a_pool_is_empty_when_a_word_is_used(void)
+{
+	uint64_t old = 99;
+
+	if (!nodes_have_pages(2 * MIB, 1, (unsigned)dsm_nodes()))
+		return;
+	begin(2 * MIB, 2 * MIB, 0, true);
+	if (node == 1) {
+		inject_failure(INJECT_MADV_POPULATE, 1, -EFAULT);
+		CHECK_EQUAL(dsm_atomic_fetch_add((uint64_t *)(uintptr_t)base, 5, &old, DSM_RELAXED), -ENOSPC);
+		CHECK_EQUAL(old, 99);
+		CHECK_EQUAL(dsm_atomic_fetch_add((uint64_t *)(uintptr_t)base, 5, &old, DSM_RELAXED), 0);
+		CHECK_EQUAL(old, 0);
+	}
+	meet();
+	CHECK_EQUAL(dsm_atomic_load((uint64_t *)(uintptr_t)base, &old, DSM_RELAXED), 0);
+	CHECK_EQUAL(old, 5);
+	meet();
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	nodes_begin(&argc, &argv);
@@ -216,5 +238,7 @@ int main(int argc, char **argv)
 	a_page_at_home_cannot_be_mapped();
 	nodes_case("a pool is empty when pages are published");
 	a_pool_is_empty_when_pages_are_published();
+	nodes_case("a pool is empty when a word is used");
+	a_pool_is_empty_when_a_word_is_used();
 	return nodes_end();
 }
