@@ -101,7 +101,7 @@ static int apply_change(void *argument, const struct change *change)
 
 	/* The region may have been destroyed since, and another have got its number, with other homes: at
 	 * worst a page of another home is un-mapped for nothing. */
-	if (!r || change->first >= r->table.count || change->count > r->table.count - change->first)
+	if (!r || !change_lies_in(change, r->table.count))
 		return 0;
 	return unmap_pages(lane, r, change->first, change->count, PAGE_STALE);
 }

@@ -40,19 +40,49 @@ static void keep(struct address_space *space, struct address_range range)
 	space->free[space->count - 1] = range;
 }
 
+bool address_space_is_possible(const struct address_space *space)
+{
+	uint64_t at = LOWEST;
+
+	if (space->count > ADDRESS_RANGES_MAX)
+		return false;
+	for (uint32_t i = 0; i < space->count; i++) {
+		if (space->free[i].start < at || space->free[i].end <= space->free[i].start)
+			return false;
+		at = space->free[i].end;
+	}
+	return at <= HIGHEST;
+}
+
+/* The next mapping of @maps, and its line, or as much of that as fits: the rest of it is not taken for a
+ * line. */
+static bool next_mapping(FILE *maps, char *line, size_t bytes, struct address_range *out)
+{
+	while (fgets(line, (int)bytes, maps)) {
+		size_t end = strcspn(line, "\n");
+		bool found = sscanf(line, "%" SCNx64 "-%" SCNx64, &out->start, &out->end) == 2 &&
+			     out->start < out->end;
+		for (int c = (unsigned char)line[end]; c != '\n' && c != EOF;)
+			c = getc(maps);
+		line[end] = 0;
+		if (found)
+			return true;
+	}
+	return false;
+}
+
 void address_read_free(FILE *maps, size_t bytes, size_t alignment, struct address_space *out)
 {
-	uint64_t start, end, free_from = LOWEST;
+	struct address_range used;
+	uint64_t free_from = LOWEST;
 	char line[4096];
 
 	memset(out, 0, sizeof *out);
-	while (fgets(line, sizeof line, maps)) {
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) != 2)
-			continue;
-		struct address_range gap = {free_from, start < HIGHEST ? start : HIGHEST};
+	while (next_mapping(maps, line, sizeof line, &used)) {
+		struct address_range gap = {free_from, used.start < HIGHEST ? used.start : HIGHEST};
 		if (gap.end > gap.start && holds(gap, bytes, alignment))
 			keep(out, gap);
-		free_from = end > free_from ? end : free_from;
+		free_from = used.end > free_from ? used.end : free_from;
 	}
 	struct address_range gap = {free_from, HIGHEST};
 	if (gap.end > gap.start && holds(gap, bytes, alignment))
@@ -97,13 +127,10 @@ uint64_t address_choose(const struct address_space *spaces, int count, size_t by
 
 bool address_find_user(FILE *maps, uint64_t start, size_t bytes, char *line, size_t line_bytes)
 {
-	uint64_t from, to;
+	struct address_range used;
 
-	while (fgets(line, (int)line_bytes, maps))
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &from, &to) == 2 && from < start + bytes &&
-		    to > start) {
-			line[strcspn(line, "\n")] = 0;
+	while (next_mapping(maps, line, line_bytes, &used))
+		if (used.start < start + bytes && used.end > start)
 			return true;
-		}
 	return false;
 }

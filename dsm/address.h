@@ -25,10 +25,13 @@ struct address_space {
  */
 void address_read_free(FILE *maps, size_t bytes, size_t alignment, struct address_space *out);
 
+/** True if a node can have told us so: no more ranges than fit, ascending, within user space. */
+bool address_space_is_possible(const struct address_space *space);
+
 /**
- * Chooses an address for @bytes that lies in a free range of each of @count spaces: far from both ends of the
- * largest common range, since what is next to it (heap, libraries, stacks) grows. The same input gives the
- * same answer everywhere.
+ * Chooses an address for @bytes that lies in a free range of each of @count possible spaces: far from both
+ * ends of the largest common range, since what is next to it (heap, libraries, stacks) grows. The same input
+ * gives the same answer everywhere.
  *
  * @return the address, or 0 if there is none.
  */

@@ -114,6 +114,50 @@ static void the_occupant_is_named(void **state)
 	fclose(maps);
 }
 
+/* A line longer than any buffer, whose rest looks like a mapping. */
+static void the_rest_of_a_long_line_is_no_mapping(void **state)
+{
+	static char text[10000];
+	char *at = text + sprintf(text, "100000000-100001000 rw-p 0 0 0 /");
+
+	(void)state;
+	while (at < text + 9000)
+		at += sprintf(at, "200000000-7f0000000000 ");
+	sprintf(at, "\n7f0000000000-7f0000001000 rw-p 0 0 0 x\nbackwards-line 0\n500000000-400000000 x\n");
+	struct address_space space = read_maps(text, GIB, MIB);
+	assert_int_equal(space.count, 2);
+	assert_int_equal(space.free[0].start, 0x100001000);
+	assert_int_equal(space.free[0].end, 0x7f0000000000);
+	assert_int_equal(space.free[1].start, 0x7f0000001000);
+	assert_true(address_space_is_possible(&space));
+}
+
+static void spaces_that_cannot_be_are_told(void **state)
+{
+	struct address_space right = {.count = 2, .free = {{GIB * 8, GIB * 9}, {GIB * 9, GIB * 10}}}, wrong;
+
+	(void)state;
+	assert_true(address_space_is_possible(&right));
+	assert_true(address_space_is_possible(&(struct address_space){0}));
+	wrong = right;
+	wrong.count = ADDRESS_RANGES_MAX + 1;
+	assert_false(address_space_is_possible(&wrong));
+	wrong.count = UINT32_MAX;
+	assert_false(address_space_is_possible(&wrong));
+	wrong = right;
+	wrong.free[1].start--; /* overlap */
+	assert_false(address_space_is_possible(&wrong));
+	wrong = right;
+	wrong.free[1].end = wrong.free[1].start;
+	assert_false(address_space_is_possible(&wrong));
+	wrong = right;
+	wrong.free[0].start = 4096;
+	assert_false(address_space_is_possible(&wrong));
+	wrong = right;
+	wrong.free[1].end = UINT64_MAX;
+	assert_false(address_space_is_possible(&wrong));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +167,8 @@ int main(void)
 	    cmocka_unit_test(nothing_in_common_finds_nothing),
 	    cmocka_unit_test(the_largest_ranges_are_kept),
 	    cmocka_unit_test(the_occupant_is_named),
+	    cmocka_unit_test(the_rest_of_a_long_line_is_no_mapping),
+	    cmocka_unit_test(spaces_that_cannot_be_are_told),
 	};
 
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);

@@ -203,6 +203,12 @@ static void report_missing(const char *what)
 		       what, missing > 1 ? "s" : "", list, (double)timeout_ns / 1e9);
 }
 
+/* A status that another node tells: 0 or -errno, or else it is none. */
+static int64_t checked_status(int64_t status)
+{
+	return status > 0 || status < -4095 ? -EPROTO : status;
+}
+
 static int64_t judge(const char *what)
 {
 	for (int i = 1; i < node_count; i++) {
@@ -218,7 +224,7 @@ static int64_t judge(const char *what)
 	}
 	for (int i = 0; i < node_count; i++)
 		if (headers[i].status)
-			return headers[i].status;
+			return checked_status(headers[i].status);
 	return 0;
 }
 
@@ -287,7 +293,14 @@ static int64_t verdict_from_root(const char *what, const struct header *mine)
 	MPI_Isend(&sent, sizeof sent, MPI_BYTE, 0, TAG_HEADER, job, &two[0]);
 	MPI_Irecv(&verdict, sizeof verdict, MPI_BYTE, 0, TAG_VERDICT, job, &two[1]);
 	int error = wait_for_root(what, two);
-	return error ? error : verdict.status;
+	if (!error && verdict.sequence != sent.sequence) {
+		report("%s: node 0 is in another collective call; all nodes must make the same calls in the "
+		       "same "
+		       "order",
+		       what);
+		error = -EIO;
+	}
+	return error ? error : checked_status(verdict.status);
 }
 
 static int exchange_with_root(const char *what, unsigned char *boxes, size_t bytes)
@@ -339,7 +352,7 @@ int bootstrap_agree(const char *what, int status, const char *message)
 	if (status && message && (error || first == own_node))
 		report("%s", message);
 	if (!error && all && !status && first < node_count)
-		status = all[first];
+		status = (int)checked_status(all[first]);
 	free(all);
 	return status ? status : error;
 }

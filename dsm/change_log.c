@@ -15,6 +15,7 @@
 
 #include "dsm/lane.h"
 #include "dsm/node_segment.h"
+#include "dsm/report.h"
 #include "dsm/runtime.h"
 
 /* Words that one read brings into the scratch buffer. */
@@ -227,15 +228,31 @@ static int apply_ring(struct lane *lane, int home, size_t publisher,
 	return error;
 }
 
+/* Heads only grow. One that went back would hide what is logged from here on. */
+static int check_head(int home, size_t publisher)
+{
+	uint64_t before = *applied_of(home, publisher);
+
+	if (heads[publisher] >= before)
+		return 0;
+	report("the change log of node %d at node %d has %llu entries, and had %llu: its memory is damaged",
+	       (int)publisher, home, (unsigned long long)heads[publisher], (unsigned long long)before);
+	return -EPROTO;
+}
+
 int change_log_apply(struct lane *lane, int home, int (*apply)(void *argument, const struct change *change),
 		     void *argument, bool *lost)
 {
 	int error = read_heads(lane, home);
 
 	*lost = false;
-	for (size_t p = 0; p < nodes && !error; p++)
-		if (p != (size_t)runtime.node && heads[p] > *applied_of(home, p))
+	for (size_t p = 0; p < nodes && !error; p++) {
+		if (p == (size_t)runtime.node)
+			continue;
+		error = check_head(home, p);
+		if (!error && heads[p] > *applied_of(home, p))
 			error = apply_ring(lane, home, p, apply, argument, lost);
+	}
 	return error;
 }
 

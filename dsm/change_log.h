@@ -59,6 +59,12 @@ static inline bool change_decode(uint64_t word, uint64_t lap, struct change *cha
 	return true;
 }
 
+/** True if the pages lie in a region of @pages. */
+static inline bool change_lies_in(const struct change *change, uint64_t pages)
+{
+	return change->first < pages && change->count <= pages - change->first;
+}
+
 /* --- this node's part ------------------------------------------------------------------------------------
  */
 
@@ -96,7 +102,8 @@ int change_log_is_news(struct lane *lane);
  *
  * @param lost  set to true if some are lost, else to false. If so the caller must look at all pages of that
  * home, and then call change_log_caught_up().
- * @return 0; what the transport or @apply answered: what was not applied comes again the next time.
+ * @return 0; -EPROTO: a head went back: reported; what the transport or @apply answered: what was not applied
+ * comes again the next time.
  */
 int change_log_apply(struct lane *lane, int home, int (*apply)(void *argument, const struct change *change),
 		     void *argument, bool *lost);

@@ -152,6 +152,14 @@ static int finish(struct lane *lane, int home, int posted)
 	return peers_note(home, posted ? posted : completed);
 }
 
+/* What was read without a look at the versions before is undefined if it failed, also where what was held was
+ * current. */
+static void forget(struct dsm_region *r, size_t first, size_t count)
+{
+	memset(r->table.held + first * r->blocks_per_page, 0,
+	       count * r->blocks_per_page * sizeof *r->table.held);
+}
+
 int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count)
 {
 	size_t first_block = first * r->blocks_per_page, blocks = count * r->blocks_per_page;
@@ -176,8 +184,11 @@ int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t co
 		error = post_stale_blocks(lane, r, home, first, count);
 		error = finish(lane, home, error ? error : post_intervals(lane, r, home, first, count));
 	}
-	if (error)
+	if (error) {
+		if (one_chain)
+			forget(r, first, count);
 		return error;
+	}
 
 	size_t read = 0;
 	for (size_t i = 0; i < count; i++)

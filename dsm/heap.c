@@ -109,7 +109,7 @@ static int spread_reason(void)
 	int error = bootstrap_gather("dsm_init()", heap.why, all, WHY_BYTES);
 
 	for (int i = 0; all && !error && !heap.why[0] && i < runtime.nodes; i++)
-		memcpy(heap.why, all + (size_t)i * WHY_BYTES, WHY_BYTES);
+		memcpy(heap.why, all + (size_t)i * WHY_BYTES, WHY_BYTES - 1); /* its end is ours */
 	free(all);
 	return error;
 }
@@ -465,6 +465,8 @@ static int free_place(const struct place *place, const void *memory)
 
 	if (error)
 		return error;
+	if (!heap_part_is_possible(part_of(place), place->slab, word))
+		return -EPROTO;
 	struct slab_state state = slab_decode(word);
 	switch (state.kind) {
 	case SLAB_SMALL:
@@ -493,7 +495,10 @@ int dsm_free(void *memory)
 	}
 	answer();
 	int error = free_place(&place, memory);
-	if (error && error != -EINVAL && error != -EHOSTDOWN)
+	if (error == -EPROTO)
+		report("dsm_free(%p): the words that describe it, on node %d, are damaged; nothing was done",
+		       memory, heap_keeper(place.slab));
+	else if (error && error != -EINVAL && error != -EHOSTDOWN)
 		report("dsm_free(%p): could not be freed, for the words that describe it are on node %d: %s",
 		       memory, heap_keeper(place.slab), strerror(-error));
 	peers_tell(error, "dsm_free()", "memory whose words are there stays taken");

@@ -8,6 +8,7 @@
 #include <minorca.h>
 
 #include "dsm/clock.h"
+#include "dsm/report.h"
 #include "dsm/runtime.h"
 
 /* Full slabs that are looked at for objects that were freed elsewhere, before a new slab is taken: few, so
@@ -127,6 +128,11 @@ bool heap_part_recall(struct heap_part *part, size_t number, uint64_t *state)
 	return slab;
 }
 
+bool heap_part_is_possible(const struct heap_part *part, size_t slab, uint64_t state)
+{
+	return slab_is_possible(state, slab - part->first, part->slabs, (unsigned)runtime.nodes);
+}
+
 /* Objects that others have freed: they may be handed out after an acquire, which the caller has done. */
 static void learn(struct heap_part *part, struct slab *slab)
 {
@@ -139,13 +145,31 @@ static void learn(struct heap_part *part, struct slab *slab)
 	list_append(list_of(part, slab), slab);
 }
 
+/* True if none of the slabs from @at on is this node's. A peer's words may say that one is free: then nothing
+ * of the part can be believed, for who has it would share it. */
+static bool are_others(const struct heap_part *part, size_t at, size_t count)
+{
+	for (size_t i = at; i < at + count; i++)
+		if (part->owned[i]) {
+			report("the heap's slab %zu is this node's, and the words on node %d say that it is "
+			       "free: they "
+			       "are damaged",
+			       part->first + i, heap_keeper(part->first + i));
+			return false;
+		}
+	return true;
+}
+
 /* Takes the free slab @number, whose state is @state. @return also -EAGAIN: somebody else has taken it. */
 static int own(struct heap_part *part, size_t number, uint64_t state, unsigned class)
 {
 	uint64_t desired = own_state(class);
-	struct slab *slab = calloc(1, sizeof *slab);
+	struct slab *slab = NULL;
 	uint64_t old;
 
+	if (!are_others(part, number - part->first, 1))
+		return -EPROTO;
+	slab = calloc(1, sizeof *slab);
 	if (!slab)
 		return -ENOMEM;
 	int error = heap_swap_state(part->half, number, state, desired, &old);
@@ -438,9 +462,10 @@ int heap_part_give_object(struct heap_part *part, size_t number, unsigned class,
 
 	pthread_mutex_lock(&part->mutex);
 	struct slab *slab = part->owned[number - part->first];
-	/* NULL: given up meanwhile, so nothing in it was allocated. */
-	int error =
-	    slab && slab->class == class ? clear_bit(part->half, number, w, bit, &slab->seen[w]) : -EINVAL;
+	/* NULL: given up meanwhile, so nothing in it was allocated. What is known to be free is not either,
+	 * whatever the bitmap says that peers may write to. */
+	bool may_be = slab && slab->class == class && !(slab->known[w] & bit);
+	int error = may_be ? clear_bit(part->half, number, w, bit, &slab->seen[w]) : -EINVAL;
 	if (!error) {
 		list_remove(list_of(part, slab), slab);
 		slab->known[w] |= bit;
@@ -525,7 +550,7 @@ static int find_and_claim(struct claim *claim, size_t length, size_t *found)
 			return error;
 		*found = slab_find_run(claim->states, part->slabs, length);
 		if (*found < part->slabs)
-			error = claim_run(claim, *found, length);
+			error = are_others(part, *found, length) ? claim_run(claim, *found, length) : -EPROTO;
 		else
 			error = trimmed ? -ENOSPC : trim(part);
 		if (*found < part->slabs ? error != -EAGAIN : error)

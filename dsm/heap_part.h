@@ -49,6 +49,9 @@ int heap_part_take_run(struct heap_part *part, size_t length, bool thorough, siz
 /** The state of a slab that is this node's, without asking. @return false: it is not. */
 bool heap_part_recall(struct heap_part *part, size_t slab, uint64_t *state);
 
+/** True if @state, which was read, can be that of @slab of the part. */
+bool heap_part_is_possible(const struct heap_part *part, size_t slab, uint64_t state);
+
 /** Gives back an object of a slab of this node. @return also -EINVAL: it is not allocated. */
 int heap_part_give_object(struct heap_part *part, size_t slab, unsigned class, unsigned object);
 

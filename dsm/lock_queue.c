@@ -67,29 +67,6 @@ int lock_queue_connect(void)
 	return node_segment_connect(&segment, SEGMENT_LOCKS, PEERS_READ | PEERS_WRITE | PEERS_ATOMIC);
 }
 
-/* --- ids: 16 bits node + 1, 16 bits slot, 32 bits use ----------------------------------------------------
- */
-
-static uint64_t id_make(int node, uint32_t slot, uint32_t use)
-{
-	return (uint64_t)(node + 1) << 48 | (uint64_t)slot << 32 | use;
-}
-
-static int id_node(uint64_t id)
-{
-	return (int)(id >> 48) - 1;
-}
-
-static uint32_t id_slot(uint64_t id)
-{
-	return (uint32_t)(id >> 32) & 0xffff;
-}
-
-static uint32_t id_use(uint64_t id)
-{
-	return (uint32_t)id;
-}
-
 /* Wraps: a place that is taken and waited in once a microsecond gets there within hours. */
 static uint32_t use_after(uint32_t use)
 {
@@ -105,7 +82,21 @@ static uint64_t lock_number(const struct word *tail)
 /* A field of the place with that id, as a word. */
 static struct word field(uint64_t id, size_t offset)
 {
-	return (struct word){id_node(id), SEGMENT_LOCKS, id_slot(id) * sizeof(struct slot) + offset};
+	return (struct word){lock_id_node(id), SEGMENT_LOCKS,
+			     lock_id_slot(id) * sizeof(struct slot) + offset};
+}
+
+/* @id was read from a word of @where, and is used next. @return 0; -EPROTO: it cannot be. Who and where the
+ * words are is all that can be said: a plain store may have gone there, or they were not zero at first. */
+static int check_id(uint64_t id, int where, const char *what)
+{
+	if (lock_id_is_possible(id, runtime.nodes))
+		return 0;
+	report("%s: a word of the lock, on node %d, is %#llx, which no lock writes: it was not zero at "
+	       "first, or was "
+	       "overwritten",
+	       what, where, (unsigned long long)id);
+	return -EPROTO;
 }
 
 /* --- places ----------------------------------------------------------------------------------------------
@@ -144,7 +135,7 @@ static int place_take(const struct word *tail, struct lock_place *place)
 	atomic_store_explicit(&slots()[slot].next, 0, memory_order_relaxed);
 	atomic_store_explicit(&slots()[slot].before, 0, memory_order_relaxed);
 	atomic_store_explicit(&slots()[slot].lock, lock_number(tail), memory_order_relaxed);
-	*place = (struct lock_place){slot, id_make(runtime.node, slot, known[slot].use)};
+	*place = (struct lock_place){slot, lock_id_make(runtime.node, slot, known[slot].use)};
 	return 0;
 }
 
@@ -180,7 +171,7 @@ static int pass_turn(uint64_t id, bool *was_given_up)
 		    woken = field(id, offsetof(struct slot, woken));
 	struct lane *lane = lane_acquire_sync();
 	uint64_t *words = (uint64_t *)(void *)lane->scratch;
-	uint32_t use = id_use(id);
+	uint32_t use = lock_id_use(id);
 
 	words[1] = use_after(use);
 	int error = runtime.ops->post_compare_swap(runtime.transport, lane, turn.home, turn.segment,
@@ -203,11 +194,11 @@ static int find_head(uint64_t id)
 	for (unsigned steps = 0; steps < 4096; steps++) {
 		struct word before = field(id, offsetof(struct slot, before));
 		uint64_t next;
-		if (word_read(&before, 0, &next) || !next)
+		if (word_read(&before, 0, &next) || !lock_id_is_possible(next, runtime.nodes))
 			break;
 		id = next;
 	}
-	return id_node(id);
+	return lock_id_node(id);
 }
 
 static int report_timeout(const char *what, const struct lock_place *place)
@@ -217,7 +208,7 @@ static int report_timeout(const char *what, const struct lock_place *place)
 	report(
 	    "%s: node %d has the lock, and this node's turn behind node %d has not come within %g s "
 	    "(MINORCA_TIMEOUT); look at node %d: it holds the lock for longer than that, hangs, or has died",
-	    what, find_head(before), id_node(before), (double)runtime.settings.timeout_ns / 1e9,
+	    what, find_head(before), lock_id_node(before), (double)runtime.settings.timeout_ns / 1e9,
 	    find_head(before));
 	return -ETIMEDOUT;
 }
@@ -236,7 +227,7 @@ static uint64_t find_broken(uint64_t id, const struct word *tail)
 		struct word before = field(id, offsetof(struct slot, before)),
 			    lock = field(id, offsetof(struct slot, lock));
 		uint64_t next, number;
-		if (peers_ask(id_node(id)))
+		if (peers_ask(lock_id_node(id)))
 			return id;
 		/* In this order: if the place was left in between, the number has changed. */
 		if (word_read(&before, 0, &next) || word_read(&lock, 0, &number) ||
@@ -244,6 +235,8 @@ static uint64_t find_broken(uint64_t id, const struct word *tail)
 			return 0;
 		if (next == ABANDONED)
 			return id;
+		if (!lock_id_is_possible(next, runtime.nodes))
+			return 0;
 		id = next;
 	}
 	return 0;
@@ -254,17 +247,17 @@ static int report_broken(const char *what, uint64_t broken, const struct word *t
 	char lock[128], means[320];
 
 	word_describe(tail, lock, sizeof lock);
-	if (peers_is_lost(id_node(broken))) {
+	if (peers_is_lost(lock_id_node(broken))) {
 		snprintf(means, sizeof means,
 			 "node %d has the lock %s, or was to have it before this node; nobody can have it "
 			 "any more",
-			 id_node(broken), lock);
+			 lock_id_node(broken), lock);
 		return peers_tell(-EHOSTDOWN, what, means);
 	}
 	report("%s: node %d had the lock %s and could not publish what it stored under it: nobody can have "
 	       "it any "
 	       "more",
-	       what, id_node(broken), lock);
+	       what, lock_id_node(broken), lock);
 	return -EHOSTDOWN;
 }
 
@@ -279,7 +272,7 @@ static int wait_for_turn(const struct word *tail, const char *what, const struct
 			 uint64_t *broken)
 {
 	struct slot *own = &slots()[place->slot];
-	uint32_t use = id_use(place->id);
+	uint32_t use = lock_id_use(place->id);
 	struct word word = field(place->id, offsetof(struct slot, turn));
 	uint64_t before = atomic_load_explicit(&own->before, memory_order_relaxed), old;
 	struct wait wait = {0};
@@ -324,9 +317,11 @@ static int take_tail(const struct word *tail, const char *what, const struct loc
 	uint64_t found;
 
 	for (*last = 0;; *last = found) {
-		if (*last && peers_is_lost(id_node(*last)))
+		if (*last && peers_is_lost(lock_id_node(*last)))
 			return report_broken(what, *last, tail);
 		int error = word_compare_swap(tail, 0, *last, place->id, &found);
+		if (!error && found && found != *last)
+			error = check_id(found, tail->home, what);
 		if (error)
 			return peers_tell(error, what, "the lock's home is, and so is the lock");
 		if (found == *last)
@@ -391,14 +386,16 @@ bool lock_queue_is_contended(const struct lock_place *place)
 
 /* The id of who waits behind the place @id; 0: nobody has said so. It is no target of atomics: our own we
  * just load. */
-static int read_next(uint64_t id, uint64_t *next)
+static int read_next(uint64_t id, const char *what, uint64_t *next)
 {
 	struct word word = field(id, offsetof(struct slot, next));
+	int error = 0;
 
-	if (id_node(id) != runtime.node)
-		return word_read(&word, 0, next);
-	*next = atomic_load_explicit(&slots()[id_slot(id)].next, memory_order_acquire);
-	return 0;
+	if (lock_id_node(id) != runtime.node)
+		error = word_read(&word, 0, next);
+	else
+		*next = atomic_load_explicit(&slots()[lock_id_slot(id)].next, memory_order_acquire);
+	return error || !*next ? error : check_id(*next, word.home, what);
 }
 
 /* The id of who is behind the place @id, which may be given up; 0: nobody, and the lock is free now. */
@@ -407,7 +404,7 @@ static int find_next(const struct word *tail, const char *what, uint64_t id, uin
 	unsigned lost_before = peers_lost_count();
 	struct wait wait = {0};
 	uint64_t found;
-	int error = read_next(id, next);
+	int error = read_next(id, what, next);
 
 	if (error || *next)
 		return error;
@@ -417,32 +414,40 @@ static int find_next(const struct word *tail, const char *what, uint64_t id, uin
 	/* Somebody has entered, and is about to say so. Who is last we know; between us may be others. */
 	while (!error && !*next) {
 		enum wait_turn turn = wait_turn(&wait);
-		if (turn == WAIT_ASK && (peers_ask(id_node(found)) || peers_lost_count() != lost_before))
+		if (turn == WAIT_ASK && (peers_ask(lock_id_node(found)) || peers_lost_count() != lost_before))
 			return peers_tell(-EHOSTDOWN, what,
 					  "it came into the lock's queue, and never said behind whom; nobody "
 					  "can have the lock any more");
 		if (turn == WAIT_OVER) {
 			report("%s: node %d is last in the queue of the lock, and somebody before it entered "
 			       "and never said so (within %g s, MINORCA_TIMEOUT): it has died",
-			       what, id_node(found), (double)runtime.settings.timeout_ns / 1e9);
+			       what, lock_id_node(found), (double)runtime.settings.timeout_ns / 1e9);
 			return -ETIMEDOUT;
 		}
-		error = read_next(id, next);
+		error = read_next(id, what, next);
 	}
 	return error;
 }
 
+static int report_endless(const char *what, uint64_t id)
+{
+	report("%s: the queue of the lock goes in a circle at node %d: its memory is damaged", what,
+	       lock_id_node(id));
+	return -EPROTO;
+}
+
 int lock_queue_leave(const struct word *tail, const char *what, struct lock_place *place)
 {
-	uint64_t id = place->id, next;
+	uint64_t id = place->id, next, most = (uint64_t)runtime.nodes * LOCK_PLACES;
 	bool was_given_up = true;
 	int error = 0;
 
-	/* Past all that gave up, to the first that has not. */
-	while (was_given_up) {
-		error = find_next(tail, what, id, &next);
+	/* Past all that gave up, to the first that has not. There are no more than all places. */
+	for (uint64_t steps = 0; was_given_up; steps++) {
+		error = steps < most ? find_next(tail, what, id, &next) : report_endless(what, id);
 		if (!error && id != place->id)
-			error = write_word(field(id, offsetof(struct slot, passed)), use_after(id_use(id)));
+			error =
+			    write_word(field(id, offsetof(struct slot, passed)), use_after(lock_id_use(id)));
 		if (error)
 			return error;
 		if (!next)

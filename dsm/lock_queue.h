@@ -15,10 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dsm/lock_id.h"
 #include "dsm/word.h"
-
-/* Places of a node: how many queues it can be in at once. */
-#define LOCK_PLACES 16384u
 
 /* This node's place in a queue, while it is in it. */
 struct lock_place {
@@ -36,14 +34,16 @@ int lock_queue_connect(void);
  * Enters the queue whose tail is @tail, and waits until this node is its head.
  *
  * @return 0; -ETIMEDOUT: still another's turn after MINORCA_TIMEOUT: reported, and left; -ENOLCK: no place is
- * free; -EHOSTDOWN: the home, or a node that is before this one in the queue, is lost: reported, and left.
+ * free; -EPROTO: the words of the queue are not what they can be: reported; -EHOSTDOWN: the home, or a node
+ * that is before this one in the queue, is lost: reported, and left.
  */
 int lock_queue_enter(const struct word *tail, const char *what, struct lock_place *place);
 
 /** Enters if nobody is in the queue. @return 0; -EBUSY; as above. */
 int lock_queue_try(const struct word *tail, struct lock_place *place);
 
-/** Leaves the queue, whose head this node is: the next one's turn. @return 0; -EHOSTDOWN, -ETIMEDOUT. */
+/** Leaves the queue, whose head this node is: the next one's turn. @return 0; -EPROTO, -EHOSTDOWN,
+ * -ETIMEDOUT. */
 int lock_queue_leave(const struct word *tail, const char *what, struct lock_place *place);
 
 /** This node has the lock and cannot leave: what it stored cannot be published. Who waits is told so, instead

@@ -350,6 +350,78 @@ static void a_queue_survives_those_who_leave_it(void **state)
 	free(all);
 }
 
+/* --- words that no lock has written -----------------------------------------------------------------------
+ */
+
+static uint64_t *tail_word(size_t lock)
+{
+	return (uint64_t *)words.memory + lock * 8;
+}
+
+static const uint64_t no_ids[] = {1, UINT64_MAX, (uint64_t)2 << 48,
+				  (uint64_t)1 << 48 | (uint64_t)LOCK_PLACES << 32};
+
+static void a_tail_that_is_none_is_refused(void **state)
+{
+	struct word tail = tail_of(0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof no_ids / sizeof no_ids[0]; i++) {
+		*tail_word(0) = no_ids[i];
+		assert_int_equal(lock_take(&names[0], &tail, "test"), -EPROTO);
+		assert_int_equal(lock_try(&names[0], &tail), -EBUSY);
+		assert_int_equal(*tail_word(0), no_ids[i]);
+	}
+	*tail_word(0) = 0;
+	assert_int_equal(lock_take(&names[0], &tail, "test"), 0);
+	assert_int_equal(lock_give(&names[0], "test", false), 0);
+}
+
+/* The word that says who is behind us, as a peer may have left it: the first of its place. */
+static void write_next(const struct lock_place *place, uint64_t next)
+{
+	struct lane *lane = lane_acquire_sync();
+
+	assert_int_equal(runtime.ops->post_write(runtime.transport, lane, 0, SEGMENT_LOCKS, place->slot * 64,
+						 &next, sizeof next),
+			 0);
+	lane_release(lane);
+}
+
+static void a_successor_that_is_none_is_refused(void **state)
+{
+	struct word tail = tail_of(0);
+	struct lock_place place;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof no_ids / sizeof no_ids[0]; i++) {
+		assert_int_equal(lock_queue_enter(&tail, "test", &place), 0);
+		write_next(&place, no_ids[i]);
+		assert_int_equal(lock_queue_leave(&tail, "test", &place), -EPROTO);
+		*tail_word(0) = 0;
+	}
+}
+
+static void a_queue_in_a_circle_ends(void **state)
+{
+	struct word tail = tail_of(0);
+	struct lock_place place, other;
+
+	(void)state;
+	assert_int_equal(lock_queue_enter(&tail, "test", &place), 0);
+	*tail_word(0) = 0;
+	assert_int_equal(lock_queue_enter(&tail, "test", &other), 0);
+	write_next(&other, other.id);
+	write_next(&place, other.id);
+	assert_int_equal(lock_queue_leave(&tail, "test", &place),
+			 0); /* its turn, once: from now on it has given up */
+	*tail_word(0) = 0;
+	assert_int_equal(lock_queue_enter(&tail, "test", &place), 0);
+	write_next(&place, other.id);
+	assert_int_equal(lock_queue_leave(&tail, "test", &place), -EPROTO);
+	*tail_word(0) = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,6 +430,9 @@ int main(void)
 	    cmocka_unit_test(who_gives_up_is_passed_over),
 	    cmocka_unit_test(places_take_turns),
 	    cmocka_unit_test(a_queue_survives_those_who_leave_it),
+	    cmocka_unit_test(a_tail_that_is_none_is_refused),
+	    cmocka_unit_test(a_successor_that_is_none_is_refused),
+	    cmocka_unit_test(a_queue_in_a_circle_ends),
 	};
 
 	return cmocka_run_group_tests_name("lock", tests, set_up, tear_down);

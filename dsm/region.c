@@ -177,6 +177,32 @@ static int map_at(struct draft *draft, uint64_t address)
 	return 0;
 }
 
+/* What the nodes tell of their free addresses, checked. */
+static int take_spaces(struct draft *draft, const struct proposal *all, struct address_space *spaces)
+{
+	for (int i = 0; i < runtime.nodes; i++) {
+		spaces[i] = all[i].space;
+		if (!address_space_is_possible(&spaces[i]))
+			return refuse(draft, -EPROTO, "node %d tells of free addresses that cannot be", i);
+	}
+	return 0;
+}
+
+/* Maps the region at the address that was asked for, or at one that is free on all nodes. */
+static int choose_and_map(struct draft *draft, const struct address_space *spaces, size_t alignment)
+{
+	struct dsm_region *r = draft->region;
+	uint64_t address = draft->proposal.address;
+
+	if (!address)
+		address = address_choose(spaces, runtime.nodes, r->bytes, alignment);
+	if (!address)
+		return refuse(draft, -ENOMEM,
+			      "too large: no range of %zu bytes of address space is free on all nodes",
+			      r->bytes);
+	return map_at(draft, address);
+}
+
 /*
  * Agrees on an address and maps the region there. The address that the user asked for is tried once;
  * otherwise each node says what it has free, all choose the same, and all try.
@@ -192,18 +218,9 @@ static int agree_on_address(struct draft *draft, const struct proposal *first_ro
 	if (all)
 		memcpy(all, first_round, (size_t)runtime.nodes * sizeof *all);
 	for (int attempt = 0; !error && all && spaces; attempt++) {
-		uint64_t address = draft->proposal.address;
-		for (int i = 0; i < runtime.nodes; i++)
-			spaces[i] = all[i].space;
-		if (!address)
-			address = address_choose(spaces, runtime.nodes, r->bytes, alignment);
-		if (!address)
-			error =
-			    refuse(draft, -ENOMEM,
-				   "too large: no range of %zu bytes of address space is free on all nodes",
-				   r->bytes);
-		else
-			error = map_at(draft, address);
+		error = take_spaces(draft, all, spaces);
+		if (!error)
+			error = choose_and_map(draft, spaces, alignment);
 		bool last = draft->proposal.address || attempt + 1 == ADDRESS_TRIES;
 		error =
 		    bootstrap_agree(draft->what, error, last || error != -EADDRINUSE ? draft->message : NULL);

@@ -18,6 +18,7 @@
 #include "dsm/barrier.h"
 #include "dsm/bootstrap.h"
 #include "dsm/build_id.h"
+#include "dsm/card.h"
 #include "dsm/change_log.h"
 #include "dsm/collective.h"
 #include "dsm/delivery.h"
@@ -34,20 +35,7 @@
 #include "dsm/report.h"
 #include "dsm/topology.h"
 
-#define SETTING_TEXT_BYTES 64
-#define SETTINGS_MAX 32
-
 struct runtime runtime;
-
-/* What nodes tell each other at the start. */
-struct card {
-	char build[72];
-	uint64_t host;
-	uint64_t job_key[2]; /* node 0's is the job's */
-	uint32_t bytes;	     /* size of this struct: the first thing that a different build has different */
-	char settings[SETTINGS_MAX][SETTING_TEXT_BYTES];
-	uint64_t place; /* equal on nodes of a machine that may run on the same NUMA nodes */
-};
 
 const char *dsm_version(void)
 {
@@ -131,33 +119,9 @@ static int fill_card(struct card *card)
 	topology_numa_nodes(runtime.topology, numa_nodes, sizeof numa_nodes);
 	card->place = hash_text(HASH_START, numa_nodes);
 	card->bytes = sizeof *card;
-	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
+	for (size_t i = 0; i < count && i < CARD_SETTINGS_MAX; i++)
 		if (table[i].same_on_all_nodes)
-			setting_format(&table[i], &runtime.settings, card->settings[i], SETTING_TEXT_BYTES);
-	return 0;
-}
-
-/* Compares with node 0's card. */
-static int compare_cards(const struct card *mine, const struct card *first, char *message, size_t bytes)
-{
-	size_t count;
-	const struct setting *table = settings_table(&count);
-
-	if (strcmp(mine->build, first->build)) {
-		snprintf(message, bytes,
-			 "this node runs build %s of libminorca, node 0 runs %s; install the same build on "
-			 "all nodes",
-			 mine->build, first->build);
-		return -EPROTO;
-	}
-	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
-		if (strcmp(mine->settings[i], first->settings[i])) {
-			snprintf(message, bytes,
-				 "%s is %s on this node and %s on node 0; set it alike on all nodes (mpirun "
-				 "-x %s)",
-				 table[i].name, mine->settings[i], first->settings[i], table[i].name);
-			return -EPROTO;
-		}
+			setting_format(&table[i], &runtime.settings, card->settings[i], CARD_SETTING_BYTES);
 	return 0;
 }
 
@@ -178,7 +142,7 @@ static int exchange_cards(uint64_t *job_key)
 		memcpy(job_key, all[0].job_key, sizeof all[0].job_key);
 		for (int i = 0; i < runtime.node; i++)
 			runtime.turn += all[i].host == mine.host && all[i].place == mine.place;
-		error = compare_cards(&mine, &all[0], message, sizeof message);
+		error = card_compare(&mine, &all[0], message, sizeof message);
 		error = bootstrap_agree("dsm_init()", error, message);
 	}
 	free(all);
@@ -235,6 +199,11 @@ static const struct transport_ops *choose_transport(char *message, size_t bytes)
 	return NULL;
 }
 
+__attribute__((weak)) const struct transport_ops *transport_choose_hook(const struct transport_ops *chosen)
+{
+	return chosen;
+}
+
 /* Makes every peer known, and us. */
 static int connect_peers(const struct transport_address *own)
 {
@@ -270,6 +239,8 @@ static int open_transport(const uint64_t *job_key)
 	};
 
 	runtime.ops = choose_transport(message, sizeof message);
+	if (runtime.ops)
+		runtime.ops = transport_choose_hook(runtime.ops);
 	int error = bootstrap_agree("dsm_init()", runtime.ops ? 0 : -ENODEV, message);
 	if (error)
 		return error;

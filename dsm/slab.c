@@ -64,6 +64,24 @@ struct slab_state slab_decode(uint64_t word)
 	};
 }
 
+bool slab_is_possible(uint64_t word, size_t at, size_t count, unsigned nodes)
+{
+	struct slab_state s = slab_decode(word);
+
+	switch (s.kind) {
+	case SLAB_FREE:
+		return word == SLAB_WORD_FRESH || word == SLAB_WORD_FREED;
+	case SLAB_SMALL:
+		return s.class < SLAB_CLASSES && s.owner < nodes;
+	case SLAB_HEAD:
+	case SLAB_LEAVING:
+		return s.length && s.length <= count - at && s.owner < nodes;
+	case SLAB_TAIL:
+		return s.length && s.length <= at && s.owner < nodes;
+	}
+	return false;
+}
+
 size_t slab_find_free(const uint64_t *states, size_t count)
 {
 	size_t i = 0;

@@ -69,6 +69,12 @@ static inline bool slab_is_free(uint64_t word)
 	return !(word & 0xf);
 }
 
+/**
+ * True if @word can be the state of slab @at of @count, which no run leaves, in a job of @nodes. Words of
+ * peers are checked by it before anything is computed of them.
+ */
+bool slab_is_possible(uint64_t word, size_t at, size_t count, unsigned nodes);
+
 /** The first of @count slabs, in @states, that is free; @count: none. */
 size_t slab_find_free(const uint64_t *states, size_t count);
 

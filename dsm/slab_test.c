@@ -133,9 +133,36 @@ static void a_free_slab_is_the_first(void **state)
 	assert_int_equal(slab_find_free(s, 0), 0);
 }
 
+static void states_that_cannot_be_are_told(void **state)
+{
+	static const struct {
+		struct slab_state state;
+		size_t at;
+		bool possible;
+	} cases[] = {
+	    {{SLAB_SMALL, 1, 34, 0}, 0, true},	 {{SLAB_SMALL, 1, 35, 0}, 0, false},
+	    {{SLAB_SMALL, 1, 255, 0}, 0, false}, {{SLAB_SMALL, 2, 0, 0}, 0, false},
+	    {{SLAB_HEAD, 0, 0, 10}, 0, true},	 {{SLAB_HEAD, 0, 0, 11}, 0, false},
+	    {{SLAB_HEAD, 0, 0, 0}, 0, false},	 {{SLAB_HEAD, 0, 0, 3}, 7, true},
+	    {{SLAB_HEAD, 0, 0, 4}, 7, false},	 {{SLAB_HEAD, 2, 0, 1}, 0, false},
+	    {{SLAB_LEAVING, 1, 0, 3}, 8, false}, {{SLAB_TAIL, 1, 0, 7}, 7, true},
+	    {{SLAB_TAIL, 1, 0, 8}, 7, false},	 {{SLAB_TAIL, 1, 0, 0}, 7, false},
+	    {{SLAB_TAIL, 9, 0, 1}, 7, false},	 {{SLAB_LEAVING + 1, 0, 0, 1}, 0, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		assert_int_equal(slab_is_possible(slab_encode(cases[i].state), cases[i].at, 10, 2),
+				 cases[i].possible);
+	assert_true(slab_is_possible(SLAB_WORD_FRESH, 0, 10, 2));
+	assert_true(slab_is_possible(SLAB_WORD_FREED, 9, 10, 2));
+	assert_false(slab_is_possible((uint64_t)1 << 40, 0, 10, 2));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(states_that_cannot_be_are_told),
 	    cmocka_unit_test(every_size_has_the_smallest_class_that_holds_it),
 	    cmocka_unit_test(classes_are_aligned_and_waste_little),
 	    cmocka_unit_test(a_bitmap_has_a_bit_for_each_object),

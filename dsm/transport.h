@@ -156,6 +156,13 @@ struct transport_ops {
 	void (*close)(struct transport *);
 };
 
+/**
+ * What is used in place of the transport that dsm_init() chose: that itself, unless a program defines a
+ * function of this name, as tests do to stand in between (dsm/tests/inject_transport.h). Not for what links
+ * the shared library.
+ */
+const struct transport_ops *transport_choose_hook(const struct transport_ops *chosen);
+
 extern const struct transport_ops transport_shm;
 extern const struct transport_ops transport_verbs;
 extern const struct transport_ops transport_mixed;

@@ -2,7 +2,7 @@
  * The shm transport: peers on this machine, whose memory files are mapped here. A read is a memcpy.
  *
  * A peer's file is opened through /proc/PID/fd/N: nothing has a name that could be left behind, and only this
- * user may.
+ * user may. Its key says which file that must be: PIDs are used again, and a peer may be wrong.
  *
  * Order (see transport.h). Every operation is done when post returns. Reads are posted in program order with
  * an acquire fence after each, writes with a release fence before each, so a reader that sees a word written
@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,6 +49,7 @@ _Static_assert(sizeof(struct shm_address) <= TRANSPORT_ADDRESS_BYTES, "an addres
 struct shm_key {
 	int32_t pid, fd;
 	uint64_t bytes;
+	struct memory_identity file;
 	uint32_t words, access;
 };
 
@@ -148,33 +148,47 @@ static size_t shm_key_bytes(struct transport *t, size_t bytes)
 
 static int shm_expose(struct transport *t, unsigned id, const struct segment_memory *memory, void *out)
 {
-	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes, memory->words, memory->access};
+	struct shm_key key = {.pid = (int32_t)getpid(),
+			      .fd = memory->fd,
+			      .bytes = memory->bytes,
+			      .words = memory->words,
+			      .access = memory->access};
+	int error = memory_file_identity(memory->fd, &key.file);
 
+	if (error) {
+		report("cannot look at this node's own memory file: %s", strerror(-error));
+		return error;
+	}
 	memcpy(out, &key, sizeof key);
 	*view_of(t, t->config.node, id) =
 	    (struct view){memory->base, memory->bytes, memory->access, false, memory->words};
 	return 0;
 }
 
+static void report_peer(const struct shm_key *key, int peer, int error)
+{
+	if (error == -ESTALE)
+		report("descriptor %d of process %d is not the memory that node %d says it is; has the node "
+		       "died, and its "
+		       "number been given to another process?",
+		       key->fd, key->pid, peer);
+	else
+		report("cannot open the memory of node %d (/proc/%d/fd/%d): %s; nodes of one machine must "
+		       "run as one "
+		       "user, in one PID namespace",
+		       peer, key->pid, key->fd, strerror(-error));
+}
+
 static int map_peer(const struct shm_key *key, int peer, unsigned char **base)
 {
-	char path[64];
-	struct stat status;
 	void *memory;
+	int fd = memory_file_open(key->pid, key->fd, &key->file, key->bytes);
 
-	snprintf(path, sizeof path, "/proc/%d/fd/%d", key->pid, key->fd);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
-		int error = -errno;
-		report("cannot open the memory of node %d (%s): %s; nodes of one machine must run as one "
-		       "user, in one PID "
-		       "namespace",
-		       peer, path, strerror(-error));
-		return error;
+		report_peer(key, peer, fd);
+		return fd == -ESTALE ? -EPROTO : fd;
 	}
-	int error = fstat(fd, &status) ? -errno : (uint64_t)status.st_size < key->bytes ? -EPROTO : 0;
-	if (!error)
-		error = memory_map(fd, key->bytes, NULL, &memory);
+	int error = memory_map(fd, key->bytes, NULL, &memory);
 	close(fd);
 	if (error)
 		report("cannot map %llu bytes of node %d: %s; see `ulimit -v` and vm.max_map_count",
@@ -187,14 +201,17 @@ static int map_peer(const struct shm_key *key, int peer, unsigned char **base)
 static int shm_attach(struct transport *t, unsigned id, int peer, size_t bytes, const void *encoded)
 {
 	struct view *view = view_of(t, peer, id);
+	const struct view *own = view_of(t, t->config.node, id);
 	struct shm_key key;
 
 	if (peer == t->config.node)
 		return 0; /* expose() has it */
 	memcpy(&key, encoded, sizeof key);
-	if (key.bytes != bytes) {
-		report("node %d sent a key that is not one of segment %u; do all nodes run the same build?",
-		       peer, id);
+	/* A segment has the same size and use on every node. */
+	if (key.bytes != bytes || !own->bytes || bytes != own->bytes || key.words != own->words ||
+	    key.access != own->access) {
+		report("node %d tells of a segment %u of %llu bytes; here it has %zu", peer, id,
+		       (unsigned long long)key.bytes, own->bytes);
 		return -EPROTO;
 	}
 	int error = map_peer(&key, peer, &view->base);

@@ -138,25 +138,77 @@ static void atomics_return_what_was_there(void **state)
 	assert_int_equal(*word, 1);
 }
 
-/* A key of a process or file that is not there, or of a file that is too small, is an error and not a crash
- * later. */
+/* The layout of transport_shm.c's keys. */
+struct shm_key {
+	int32_t pid, fd;
+	uint64_t bytes;
+	struct memory_identity file;
+	uint32_t words, access;
+};
+
+#define OTHER_SEGMENT (SEGMENT + 4)
+
+static int attach_by(struct shm_key wrong)
+{
+	int error = transport_shm.attach(nodes[0], OTHER_SEGMENT, 1, BYTES, &wrong);
+
+	if (!error)
+		transport_shm.detach(nodes[0], OTHER_SEGMENT);
+	return error;
+}
+
+/* A key of a process or file that is not there, that is another one, or that has another size, is an error
+ * and not a crash later. */
 static void a_wrong_key_is_refused(void **state)
 {
-	struct {
-		int32_t pid, fd;
-		uint64_t bytes;
-	} wrong[] = {{0x7ffffffe, 0, BYTES},
-		     {(int32_t)getpid(), 1000000, BYTES},
-		     {(int32_t)getpid(), files[1], BYTES * 2}};
-	unsigned char key[64];
+	struct segment_memory segment = {
+	    .name = "memory",
+	    .fd = files[0],
+	    .base = memory[0],
+	    .bytes = BYTES,
+	    .page_bytes = 4096,
+	    .access = PEERS_READ,
+	    .words = true,
+	};
+	struct shm_key right;
+	int small = memory_file_create("small", 4096, 4096), plain = memfd_create("plain", MFD_CLOEXEC);
 
 	(void)state;
-	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-		memset(key, 0, sizeof key);
-		memcpy(key, &wrong[i], sizeof wrong[i]);
-		assert_true(transport_shm.attach(nodes[0], SEGMENT + 4, 1, wrong[i].bytes, key) < 0);
-		assert_int_equal(transport_shm.attach(nodes[0], SEGMENT + 4, 1, BYTES + 1, key), -EPROTO);
-	}
+	assert_int_equal(transport_shm.expose(nodes[0], OTHER_SEGMENT, &segment, &right), 0);
+	assert_int_equal(transport_shm.key_bytes(nodes[0], BYTES), sizeof right);
+	assert_int_equal(attach_by(right), 0);
+	assert_int_equal(transport_shm.expose(nodes[0], OTHER_SEGMENT, &segment, &right), 0);
+
+	struct shm_key wrong = right;
+	wrong.pid = 0x7ffffffe;
+	assert_int_equal(attach_by(wrong), -ENOENT);
+	wrong.pid = -1;
+	assert_int_equal(attach_by(wrong), -EPROTO);
+	wrong = right;
+	wrong.fd = 1000000;
+	assert_int_equal(attach_by(wrong), -ENOENT);
+	wrong.fd = -1;
+	assert_int_equal(attach_by(wrong), -EPROTO);
+	wrong.fd = files[1]; /* a file of the runtime's, but not the one */
+	assert_int_equal(attach_by(wrong), -EPROTO);
+	wrong = right;
+	wrong.bytes *= 2;
+	assert_int_equal(attach_by(wrong), -EPROTO);
+	wrong = right;
+	wrong.words = 7;
+	assert_int_equal(attach_by(wrong), -EPROTO);
+	/* The very file, but it is smaller; or anybody may change its size. */
+	wrong = right;
+	wrong.fd = small;
+	assert_int_equal(memory_file_identity(small, &wrong.file), 0);
+	assert_int_equal(attach_by(wrong), -EPROTO);
+	wrong.fd = plain;
+	assert_int_equal(ftruncate(plain, BYTES), 0);
+	assert_int_equal(memory_file_identity(plain, &wrong.file), 0);
+	assert_int_equal(attach_by(wrong), -EPROTO);
+	transport_shm.detach(nodes[0], OTHER_SEGMENT);
+	close(small);
+	close(plain);
 }
 
 static size_t bytes_in_file(int fd)

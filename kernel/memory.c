@@ -2,7 +2,8 @@
  * Memory files on hugetlb and shmem, and their mappings. See memory.h.
  *
  * What can fail late with a signal is made to fail early with an errno: pages are put into the file by
- * fallocate(), an address is asked for by MAP_FIXED_NOREPLACE.
+ * fallocate(), an address is asked for by MAP_FIXED_NOREPLACE, and nobody may shrink a file under its
+ * mappings.
  */
 #include "kernel/memory.h"
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,6 +54,16 @@ const char *memory_page_size_name(size_t page_bytes)
 	return size ? size->name : "?";
 }
 
+/* Sizes the file once and for all. Pages may still be put in and taken out. */
+static int size_and_seal(int fd, size_t bytes)
+{
+	/* The mode is 0777 at first; and a file without a seal against seals could be sealed by a peer. */
+	if (fchmod(fd, S_IRUSR | S_IWUSR) || ftruncate(fd, (off_t)bytes) ||
+	    fcntl(fd, F_ADD_SEALS, MEMORY_FILE_SEALS))
+		return -errno;
+	return 0;
+}
+
 int memory_file_create(const char *name, size_t bytes, size_t page_bytes)
 {
 	const struct page_size *size = find_page_size(page_bytes);
@@ -60,14 +72,84 @@ int memory_file_create(const char *name, size_t bytes, size_t page_bytes)
 
 	if (!size || bytes == 0 || bytes % page_bytes != 0)
 		return -EINVAL;
-	fd = memfd_create(name, MFD_CLOEXEC | size->memfd_flags);
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | size->memfd_flags);
 	if (fd < 0) {
 		fd = -errno;
-	} else if (ftruncate(fd, (off_t)bytes) < 0) {
-		int err = -errno;
+	} else {
+		int err = size_and_seal(fd, bytes);
 
-		close(fd);
-		fd = err;
+		if (err) {
+			close(fd);
+			fd = err;
+		}
+	}
+	errno = saved;
+	return fd;
+}
+
+/* The file that a path under /proc leads to, without opening it: to open a device or a FIFO does things. */
+static int find_file(const char *path, const struct memory_identity *identity)
+{
+	struct stat status;
+	int fd = open(path, O_PATH | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int err = fstat(fd, &status) ? -errno : 0;
+	if (!err && (!S_ISREG(status.st_mode) || (uint64_t)status.st_dev != identity->device ||
+		     (uint64_t)status.st_ino != identity->inode))
+		err = -ESTALE;
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
+/* -ESTALE: not a memory file as memory_file_create() makes them, of at least @bytes. */
+static int check_memory_file(int fd, size_t bytes)
+{
+	int seals = fcntl(fd, F_GET_SEALS); /* -EINVAL: no memory file at all */
+	struct stat status;
+
+	if (seals < 0 || (seals & MEMORY_FILE_SEALS) != MEMORY_FILE_SEALS || fstat(fd, &status) ||
+	    (uint64_t)status.st_size < bytes)
+		return -ESTALE;
+	return 0;
+}
+
+int memory_file_identity(int fd, struct memory_identity *out)
+{
+	struct stat status;
+	int saved = errno;
+	int err = fstat(fd, &status) ? -errno : 0;
+
+	if (!err)
+		*out = (struct memory_identity){status.st_dev, status.st_ino};
+	errno = saved;
+	return err;
+}
+
+int memory_file_open(int pid, int number, const struct memory_identity *identity, size_t bytes)
+{
+	char path[64];
+	int saved = errno;
+	int fd;
+
+	if (pid <= 0 || number < 0)
+		return -ESTALE;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
+	fd = find_file(path, identity);
+	if (fd >= 0) {
+		int found = fd;
+		int err;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", found);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		err = fd < 0 ? -errno : check_memory_file(fd, bytes);
+		close(found);
+		if (err && fd >= 0)
+			close(fd);
+		fd = err ? err : fd;
 	}
 	errno = saved;
 	return fd;

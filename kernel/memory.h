@@ -23,14 +23,37 @@ bool memory_page_size_is_known(size_t page_bytes);
 /** "4 KiB", "2 MiB", "1 GiB". For other sizes "?". */
 const char *memory_page_size_name(size_t page_bytes);
 
+/* What cannot be done to a memory file of ours any more, by anybody: change its size (a mapping that is
+ * longer than its file is a SIGBUS), or seal it further. Pages come and go as before. */
+#define MEMORY_FILE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
 /**
- * Makes a memory file of @bytes (a multiple of @page_bytes), with no page in it yet. Close-on-exec.
+ * Makes a memory file of @bytes (a multiple of @page_bytes), with no page in it yet. Close-on-exec, for this
+ * user alone (mode 0600), sealed with MEMORY_FILE_SEALS.
  *
  * @param name  shown in /proc/PID/maps as "/memfd:NAME"
  * @return the descriptor; -EINVAL: sizes; -ENOSYS / -ENODEV: no hugetlbfs in this kernel, or not of this
  * size; -EMFILE, -ENOMEM.
  */
 int memory_file_create(const char *name, size_t bytes, size_t page_bytes);
+
+/* Which file it is, on this machine, for as long as anybody has it open. */
+struct memory_identity {
+	uint64_t device, inode;
+};
+
+/** @return 0 or -errno. */
+int memory_file_identity(int fd, struct memory_identity *out);
+
+/**
+ * Opens another process's memory file, its descriptor @number, if it is the one with @identity: numbers are
+ * used again, those of processes too. The caller closes it.
+ *
+ * @param bytes  it must have at least
+ * @return the descriptor; -ESTALE: another file, or one that memory_file_create() did not make, or a smaller
+ * one; -ENOENT: no such process or descriptor; -EACCES, -EPERM: another user's; -EMFILE.
+ */
+int memory_file_open(int pid, int number, const struct memory_identity *identity, size_t bytes);
 
 /**
  * Maps the whole file shared, readable and writable, reserving nothing (MAP_NORESERVE) and not inherited by

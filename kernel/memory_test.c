@@ -78,6 +78,65 @@ static void a_new_file_has_its_size_and_no_page(void **state)
 	close(fd);
 }
 
+static void check_that_nobody_changes_its_size(int fd, size_t page_bytes)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(ftruncate(fd, (off_t)page_bytes), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(ftruncate(fd, (off_t)(4 * page_bytes)), -1);
+	assert_int_equal(errno, EPERM);
+	/* Nor may a peer seal it against stores. */
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(memory_punch(fd, page_bytes, page_bytes), 0);
+}
+
+static void a_file_is_private_and_keeps_its_size(void **state)
+{
+	int fd = make_file(3, PAGE);
+
+	(void)state;
+	check_that_nobody_changes_its_size(fd, PAGE);
+	assert_int_equal(memory_allocate(fd, 0, 3 * PAGE), 0);
+	close(fd);
+	fd = make_file(3, 2 * MIB);
+	check_that_nobody_changes_its_size(fd, 2 * MIB);
+	close(fd);
+}
+
+static void a_file_is_opened_by_its_identity_only(void **state)
+{
+	int fd = make_file(2, PAGE);
+	int plain = memfd_create("plain", MFD_CLOEXEC);
+	struct memory_identity identity;
+	struct memory_identity other;
+	int again;
+
+	(void)state;
+	assert_int_equal(memory_file_identity(fd, &identity), 0);
+	again = memory_file_open(getpid(), fd, &identity, 2 * PAGE);
+	assert_true(again >= 0);
+	assert_true(fcntl(again, F_GETFD) & FD_CLOEXEC);
+	close(again);
+	assert_int_equal(memory_file_open(getpid(), fd, &identity, 3 * PAGE), -ESTALE);
+	assert_int_equal(memory_file_open(0, fd, &identity, PAGE), -ESTALE);
+	assert_int_equal(memory_file_open(getpid(), -1, &identity, PAGE), -ESTALE);
+	assert_int_equal(memory_file_open(getpid(), 1000000, &identity, PAGE), -ENOENT);
+	other = (struct memory_identity){identity.device, identity.inode + 1};
+	assert_int_equal(memory_file_open(getpid(), fd, &other, PAGE), -ESTALE);
+	other = (struct memory_identity){identity.device + 1, identity.inode};
+	assert_int_equal(memory_file_open(getpid(), fd, &other, PAGE), -ESTALE);
+	assert_int_equal(ftruncate(plain, (off_t)(2 * PAGE)), 0);
+	assert_int_equal(memory_file_identity(plain, &other), 0);
+	assert_int_equal(memory_file_open(getpid(), plain, &other, PAGE), -ESTALE);
+	close(fd);
+	assert_int_equal(memory_file_identity(fd, &identity), -EBADF);
+	close(plain);
+}
+
 static void two_mappings_show_the_same_bytes(void **state)
 {
 	int fd = make_file(2, PAGE);
@@ -265,6 +324,8 @@ int main(void)
 	    cmocka_unit_test(three_page_sizes_are_known),
 	    cmocka_unit_test(sizes_that_do_not_fit_are_refused),
 	    cmocka_unit_test(a_new_file_has_its_size_and_no_page),
+	    cmocka_unit_test(a_file_is_private_and_keeps_its_size),
+	    cmocka_unit_test(a_file_is_opened_by_its_identity_only),
 	    cmocka_unit_test(two_mappings_show_the_same_bytes),
 	    cmocka_unit_test(a_given_address_is_taken_when_free),
 	    cmocka_unit_test(a_taken_address_is_left_alone),

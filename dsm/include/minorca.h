@@ -29,6 +29,8 @@
  *   - "Collective" means: every node makes the call, in the same order, with the same arguments. A collective
  *     call waits for the others for at most MINORCA_TIMEOUT seconds, then names who is missing and fails
  *     with -ETIMEDOUT; with -EHOSTDOWN, sooner, if a node is lost.
+ *   - -EPROTO from any call: what another node says cannot be, so its memory is damaged (a stray store?), or
+ *     a lock was not zero at first. Nothing was done. docs/security.md.
  *   - A call that is not collective may be made from any thread at any time between dsm_init() and
  *     dsm_finalize(), unless it says otherwise. None may be made from a signal handler.
  *   - An access to a region may be made by any thread, also inside a signal handler of the application.
@@ -299,8 +301,10 @@ int dsm_atomic_compare_swap(uint64_t *word, uint64_t expected, uint64_t desired,
 
 /**
  * Publishes what the threads of this node stored. Together with dsm_acquire() for synchronisation of one's
- * own making (MPI messages, say): release, send; receive, acquire. @return 0; -EINVAL: not started;
- * -EHOSTDOWN.
+ * own making (MPI messages, say): release, send; receive, acquire.
+ *
+ * @return 0; -EINVAL: not started; -EHOSTDOWN, -ETIMEDOUT, -EIO: what was stored has not all arrived, and of
+ * a region whose publishing failed half way it never will: each later release gives that error too.
  */
 int dsm_release(void);
 

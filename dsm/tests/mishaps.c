@@ -1,21 +1,15 @@
 /*
  * What the kernel refuses or takes away at a bad moment, and what is left of a region that is gone: nothing
- * that was stored gets lost by it. The kernel's part is played by wrappers of madvise() and ioctl(), which
- * this program puts before libc's.
+ * that was stored gets lost by it. The kernel's part is played by inject_kernel.c.
  */
 #include "dsm/tests/nodes.h"
 
 #include <errno.h>
 #include <mpi.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "dsm/tests/inject.h"
 #include "kernel/memory.h"
-#include "kernel/uapi.h"
 
 #define PAGES 512 /* a chunk: see home_writes.c */
 #define WORDS (4096 / sizeof(uint64_t))
@@ -23,44 +17,6 @@
 static int node;
 static volatile uint64_t *base;
 static dsm_region *region;
-
-/* --- the kernel -------------------------------------------------------------------------------------------
- */
-
-static atomic_int fail_register, fail_continue, fail_populate; /* the next one */
-
-static bool taken(atomic_int *failure)
-{
-	return atomic_load(failure) && atomic_exchange(failure, 0);
-}
-
-int madvise(void *address, size_t bytes, int advice)
-{
-	if (advice == MADV_POPULATE_WRITE && taken(&fail_populate)) {
-		errno = EFAULT;
-		return -1;
-	}
-	return (int)syscall(SYS_madvise, address, bytes, advice);
-}
-
-int ioctl(int fd, unsigned long request, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, request);
-	void *argument = va_arg(arguments, void *);
-	va_end(arguments);
-	if (request == UFFDIO_REGISTER && taken(&fail_register)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	if (request == UFFDIO_CONTINUE && taken(&fail_continue)) {
-		((struct uffdio_continue *)argument)->mapped = -ENOMEM;
-		errno = ENOMEM;
-		return -1;
-	}
-	return (int)syscall(SYS_ioctl, fd, request, argument);
-}
 
 /* --- the cases
  * ---------------------------------------------------------------------------------------------- */
@@ -140,12 +96,12 @@ static void a_page_at_home_is_reclaimed(void)
 	end();
 }
 
-static void a_chunk_cannot_go_over(void)
+static void a_chunk_cannot_go_over(enum inject_call call, int error)
 {
 	begin(4096, PAGES * 4096, 0, false);
 	if (node == 0) {
 		store_everywhere(10);
-		atomic_store(&fail_register, 1);
+		inject_failure(call, 1, error);
 	}
 	all_find(0, 10);
 	for (uint64_t value = 11; value < 14; value++) {
@@ -153,7 +109,27 @@ static void a_chunk_cannot_go_over(void)
 			base[5 * WORDS] = value;
 		all_find(0, value);
 	}
-	atomic_store(&fail_register, 0);
+	inject_failure(call, 0, 0);
+	end();
+}
+
+/* A scan takes its marks off what it found: what then cannot be published must not be forgotten. */
+static void what_was_scanned_cannot_be_published(enum inject_call call)
+{
+	begin(4096, PAGES * 4096, 0, false);
+	if (node == 0)
+		store_everywhere(10);
+	all_find(0, 10); /* in bulk: scanned from now on */
+	if (node == 0)
+		store_everywhere(11);
+	all_find(0, 11);
+	if (node == 0) {
+		base[5 * WORDS] = 12;
+		inject_failure(call, 1, -EIO);
+		CHECK_EQUAL(dsm_release(), -EIO);
+		CHECK(inject_has_failed());
+	}
+	all_find(0, 12);
 	end();
 }
 
@@ -165,7 +141,7 @@ static void a_page_at_home_cannot_be_mapped(void)
 		return;
 	begin(2 * MIB, 2 * MIB, 0, true);
 	if (node == 0) {
-		atomic_store(&fail_continue, 1);
+		inject_failure(INJECT_CONTINUE, 1, -ENOMEM);
 		CHECK_EQUAL(dsm_prefetch((const void *)base, 8, true), -ENOMEM);
 		base[0] = 10;
 		base[1] = 20;
@@ -204,7 +180,7 @@ static void a_pool_is_empty_when_pages_are_published(void)
 	meet();
 	if (node == 1) {
 		base[0] = base[words] = 1;
-		atomic_store(&fail_populate, 1);
+		inject_failure(INJECT_MADV_POPULATE, 1, -EFAULT);
 		CHECK_EQUAL(dsm_release(), -ENOSPC);
 		CHECK_EQUAL(dsm_release(), 0);
 	}
@@ -218,6 +194,28 @@ static void a_pool_is_empty_when_pages_are_published(void)
 	end();
 }
 
+/* An atomic is the first that touches a page of a sparse region, and the pool is empty at its home. */
+static void a_pool_is_empty_when_a_word_is_used(void)
+{
+	uint64_t old = 99;
+
+	if (!nodes_have_pages(2 * MIB, 1, (unsigned)dsm_nodes()))
+		return;
+	begin(2 * MIB, 2 * MIB, 0, true);
+	if (node == 1) {
+		inject_failure(INJECT_MADV_POPULATE, 1, -EFAULT);
+		CHECK_EQUAL(dsm_atomic_fetch_add((uint64_t *)(uintptr_t)base, 5, &old, DSM_RELAXED), -ENOSPC);
+		CHECK_EQUAL(old, 99);
+		CHECK_EQUAL(dsm_atomic_fetch_add((uint64_t *)(uintptr_t)base, 5, &old, DSM_RELAXED), 0);
+		CHECK_EQUAL(old, 0);
+	}
+	meet();
+	CHECK_EQUAL(dsm_atomic_load((uint64_t *)(uintptr_t)base, &old, DSM_RELAXED), 0);
+	CHECK_EQUAL(old, 5);
+	meet();
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	nodes_begin(&argc, &argv);
@@ -227,10 +225,20 @@ int main(int argc, char **argv)
 	nodes_case("a page at home is reclaimed");
 	a_page_at_home_is_reclaimed();
 	nodes_case("a chunk cannot go over to scanning");
-	a_chunk_cannot_go_over();
+	a_chunk_cannot_go_over(INJECT_REGISTER, -ENOMEM);
+	nodes_case("a chunk cannot be taken from faults");
+	a_chunk_cannot_go_over(INJECT_UNREGISTER, -ENOMEM);
+	nodes_case("what was scanned cannot be published");
+	what_was_scanned_cannot_be_published(INJECT_FETCH_ADD);
+	nodes_case("what was scanned has been published, and it is not known");
+	what_was_scanned_cannot_be_published(INJECT_COMPLETE);
+	nodes_case("a scan fails");
+	what_was_scanned_cannot_be_published(INJECT_SCAN);
 	nodes_case("a page at home cannot be mapped");
 	a_page_at_home_cannot_be_mapped();
 	nodes_case("a pool is empty when pages are published");
 	a_pool_is_empty_when_pages_are_published();
+	nodes_case("a pool is empty when a word is used");
+	a_pool_is_empty_when_a_word_is_used();
 	return nodes_end();
 }
