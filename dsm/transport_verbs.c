@@ -133,6 +133,7 @@ static int open_on_device(struct verbs *v)
 	v->common.timeout_ns = v->config.timeout_ns;
 	v->common.nodes = (unsigned)v->config.nodes;
 	v->common.window = v->device.window;
+	v->common.window_bytes = v->device.window_bytes;
 	v->common.bus_atomics = v->device.bus_atomics;
 	v->registrar.chunk_shift = (unsigned)__builtin_ctzll(v->config.chunk_bytes);
 	v->registrar.on_demand = v->device.on_demand;

@@ -13,6 +13,9 @@
 
 /* vendor_id of soft-RoCE: of no vendor. */
 #define VENDOR_NONE 0xffffffu
+/* Software sends all that was asked for at once. What the receiver has no room for is lost, and asked for
+ * again only after the time-out of the queue pair, which is long. */
+#define SOFTWARE_WINDOW_BYTES ((size_t)2 << 20)
 
 /* --- the machine --------------------------------------------------------------------------------------- */
 
@@ -289,6 +292,7 @@ static void note_capabilities(struct verbs_device *device, bool software,
 			      const struct ibv_device_attr_ex *attr)
 {
 	device->address.reads = verbs_reads_at_a_time(&attr->orig_attr);
+	device->window_bytes = software ? SOFTWARE_WINDOW_BYTES : SIZE_MAX;
 	device->window = verbs_window(attr->orig_attr.max_qp_wr, attr->orig_attr.max_cqe);
 	device->bus_atomics = attr->pci_atomic_caps.fetch_add || attr->pci_atomic_caps.compare_swap;
 	device->on_demand = verbs_pages_on_demand(software, attr);
@@ -320,6 +324,8 @@ int verbs_device_open(const struct transport_config *config, struct verbs_device
 	note_capabilities(&device, chosen.software, &attr);
 	device.piece_bytes = verbs_piece_bytes(port.max_msg_sz);
 	device.read_bytes = verbs_read_bytes(device.piece_bytes, config->read_bytes);
+	if (device.read_bytes > device.window_bytes)
+		device.read_bytes = device.window_bytes;
 	if (!device.window || !device.piece_bytes) {
 		report("RDMA device %s has queues of %d requests, which are too short; use another",
 		       device.name, attr.orig_attr.max_qp_wr);

@@ -23,7 +23,8 @@ struct verbs_device {
 	struct verbs_address address;
 	size_t piece_bytes;    /* the most of one request ... */
 	size_t read_bytes;     /* ... that reads; longer reads are split, and under way together */
-	unsigned window;       /* requests of a lane that may be under way */
+	unsigned window;       /* requests of a lane that may be under way ... */
+	size_t window_bytes;   /* ... and data */
 	bool bus_atomics;      /* atomics go over PCI Express */
 	bool on_demand;	       /* memory need not be pinned ... */
 	bool on_demand_atomic; /* ... not even where atomics go */

@@ -243,9 +243,15 @@ static void lane_wait(struct verbs_lane *lane, unsigned allowed)
 /* --- operations ---------------------------------------------------------------------------------------- */
 
 /* Room in the batch for one more request, and in the window for the batch with it. */
-static void lane_make_room(struct verbs_lane *lane)
+static void lane_make_room(struct verbs_lane *lane, size_t bytes)
 {
 	unsigned window = lane->common->window;
+
+	if (lane->posted_bytes && lane->posted_bytes + bytes > lane->common->window_bytes) {
+		lane_hand_over(lane);
+		lane_wait(lane, 0);
+		lane->posted_bytes = 0;
+	}
 
 	if (lane->batched == VERBS_BATCH || lane->batched_bytes >= VERBS_BATCH_BYTES)
 		lane_hand_over(lane);
@@ -373,7 +379,7 @@ int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_r
 
 	if (error)
 		return error;
-	lane_make_room(lane);
+	lane_make_room(lane, request->bytes);
 	if (lane->error)
 		return lane->error;
 
@@ -387,6 +393,7 @@ int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_r
 	if (lane->sink)
 		note_writes(lane, queue, request);
 	lane->batched_bytes += request->bytes;
+	lane->posted_bytes += request->bytes;
 	if (queue->batched++ == 0) {
 		lane->touched[lane->touched_count++] = peer;
 		queue->first = wr;
@@ -407,6 +414,7 @@ int verbs_lane_complete(struct verbs_lane *lane)
 		lane_hand_over(lane);
 	if (lane->under_way)
 		lane_wait(lane, 0);
+	lane->posted_bytes = 0;
 	error = lane->error;
 	lane->error = 0;
 	return error;

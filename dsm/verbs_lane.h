@@ -45,6 +45,7 @@ struct verbs_lanes {
 	uint64_t timeout_ns;
 	unsigned nodes;
 	unsigned window;
+	size_t window_bytes; /* data that a lane may have under way, unless it is one request */
 	bool bus_atomics;
 	struct verbs_peer *peers; /* one per node */
 	/* Has the queue pair of a lane to a peer made, and returns at once. Async-signal-safe. */
@@ -102,6 +103,7 @@ struct verbs_lane {
 	unsigned under_way; /* requests with the device */
 	unsigned batched;   /* requests in the batch */
 	size_t batched_bytes;
+	size_t posted_bytes;	/* since nothing was under way */
 	bool unflushed;		/* some queue is */
 	int error;		/* of the chain since the last complete(): the first */
 	unsigned touched_count; /* peers with requests in the batch */

@@ -131,8 +131,11 @@ static int set_up(void **state)
 	device.context.ops.poll_cq = device_poll_cq;
 	device.completions.context = &device.context;
 	device.refuse_from = UINT32_MAX;
-	common =
-	    (struct verbs_lanes){.timeout_ns = NEVER / 2, .nodes = NODES, .window = WINDOW, .peers = peers};
+	common = (struct verbs_lanes){.timeout_ns = NEVER / 2,
+				      .nodes = NODES,
+				      .window = WINDOW,
+				      .window_bytes = SIZE_MAX,
+				      .peers = peers};
 	for (unsigned i = 0; i < NODES; i++) {
 		device.pairs[i].context = &device.context;
 		queues[i] =
@@ -237,6 +240,27 @@ static void much_data_is_handed_over_before_complete(void **state)
 	assert_int_equal(verbs_lane_post(&lane, 1, &large), 0);
 	assert_int_equal(device.queues[1].calls, 1);
 	assert_int_equal(verbs_lane_complete(&lane), 0);
+}
+
+static void more_data_than_the_window_has_is_not_under_way(void **state)
+{
+	const struct verbs_request large = {.opcode = IBV_WR_RDMA_READ, .bytes = 3 << 20};
+	struct verbs_request huge = large;
+
+	(void)state;
+	common.window_bytes = 8 << 20;
+	assert_int_equal(verbs_lane_post(&lane, 1, &large), 0);
+	assert_int_equal(verbs_lane_post(&lane, 1, &large), 0);
+	assert_int_equal(device.queues[1].served, 0);
+	assert_int_equal(verbs_lane_post(&lane, 2, &large), 0); /* waits for both */
+	assert_int_equal(device.queues[1].served, 2);
+	huge.bytes = 100 << 20; /* alone it may go */
+	assert_int_equal(verbs_lane_post(&lane, 1, &huge), 0);
+	assert_int_equal(device.queues[2].served, 1);
+	assert_int_equal(verbs_lane_post(&lane, 3, &large), 0);
+	assert_int_equal(device.queues[1].served, 3);
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+	assert_int_equal(device.queues[3].served, 1);
 }
 
 static void bytes_that_go_inline_are_free_at_once(void **state)
@@ -514,6 +538,7 @@ int main(void)
 	    TEST(thousands_of_posts_do_not_overflow_the_device),
 	    TEST(sequence_numbers_may_wrap),
 	    TEST(much_data_is_handed_over_before_complete),
+	    TEST(more_data_than_the_window_has_is_not_under_way),
 	    TEST(bytes_that_go_inline_are_free_at_once),
 	    TEST(reads_and_writes_then_an_atomic_pass_without_a_fence),
 	    TEST(a_write_after_reads_is_fenced_once),

@@ -39,8 +39,9 @@
 
 #include <errno.h>
 
-/* A window that is much larger than what a device pipelines (max_rd_atomic, usually 16) gains nothing. */
-#define WINDOW_MOST 128u
+/* A window that is much larger than what a device pipelines (max_rd_atomic, usually 16) gains nothing. One
+ * less than a power of two: soft-RoCE adds one, and rounds up to the next. */
+#define WINDOW_MOST 127u
 /* Below this a chain of one page's blocks would drain several times. */
 #define WINDOW_LEAST 16u
 
