@@ -73,9 +73,9 @@ static void bulk_then_little_then_bulk(void)
 	if (node == 0)
 		printf("# faults of 4 rounds of stores to %zu pages: %llu\n", PAGES,
 		       (unsigned long long)bulk_faults);
-	for (int i = 0; i < 60; i++)
+	for (int i = 0; i < nodes_rounds(60, 9); i++)
 		store_and_compare(expected, ++value, i % 3 ? 777 : 5000);
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < nodes_rounds(6, 2); i++)
 		store_and_compare(expected, ++value, 2);
 	free(expected);
 }
@@ -106,7 +106,7 @@ static void stores_while_chunks_go_over(void)
 	atomic_store(&stop, 0);
 	for (size_t i = 0; i < STORERS && node == 0; i++)
 		CHECK_EQUAL(pthread_create(&threads[i], NULL, store_all_the_time, (void *)i), 0);
-	for (int i = 0; i < 80; i++)
+	for (int i = 0; i < nodes_rounds(80, 10); i++)
 		store_and_compare(expected, ++value, i % 40 < 6 ? 1 : PAGES);
 	atomic_store(&stop, 1);
 	for (size_t i = 0; i < STORERS && node == 0; i++)
@@ -122,7 +122,7 @@ static void stores_while_chunks_go_over(void)
 /* Other nodes publish to the same pages meanwhile. */
 static void others_store_too(void)
 {
-	for (uint64_t round = 1; round < 30; round++) {
+	for (uint64_t round = 1; round < (uint64_t)nodes_rounds(30, 8); round++) {
 		size_t step = round % 10 < 5 ? 1 : 601;
 		for (size_t p = 0; p < PAGES; p += step)
 			*word(p, 20 + (size_t)node) = round + p;
