@@ -269,6 +269,8 @@ int main(int argc, char **argv)
 	options = torture_options(argc, argv, 32);
 	setenv("MINORCA_TIMEOUT", TIMEOUT_TEXT, 0);
 	timeout_us = (unsigned)(atof(getenv("MINORCA_TIMEOUT")) * 1e6);
+	/* Starting processes may take longer. */
+	MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &(int){0});
 	nodes_begin(&argc, &argv);
 	node = dsm_node();
 	nodes = dsm_nodes();
@@ -279,5 +281,7 @@ int main(int argc, char **argv)
 	case_of_locks("many threads want many mutexes", 0, short_hammering);
 	case_of_locks("many threads want many mutexes, and some are held for long", nodes - 1,
 		      long_hammering);
-	return nodes_end();
+	int status = nodes_end();
+	MPI_Finalize();
+	return status;
 }
