@@ -34,12 +34,14 @@ def cc_library(copts = [], **kw):
 def cc_binary(copts = [], **kw):
     _cc_binary(copts = COPTS + copts, **kw)
 
+# Tests are linked statically (but for the system's libraries): a shared object of a library that is not linked with
+# what it needs would bind to the oldest version of each symbol, and libibverbs has old versions of many.
 def cc_test(copts = [], size = "small", **kw):
-    _cc_test(copts = COPTS + copts, size = size, **kw)
+    _cc_test(copts = COPTS + copts, size = size, linkstatic = True, **kw)
 
 def system_test(copts = [], tags = [], size = "medium", **kw):
     """A cc_test of one process that asks the kernel for more than a sandbox gives."""
-    _cc_test(copts = COPTS + copts, tags = SYSTEM + tags, size = size, **kw)
+    _cc_test(copts = COPTS + copts, tags = SYSTEM + tags, size = size, linkstatic = True, **kw)
 
 sh_binary = _sh_binary
 sh_test = _sh_test

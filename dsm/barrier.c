@@ -58,7 +58,7 @@ void barrier_destroy(void)
 
 int barrier_connect(void)
 {
-	return node_segment_connect(&segment, SEGMENT_CONTROL, false);
+	return node_segment_connect(&segment, SEGMENT_CONTROL, PEERS_READ | PEERS_WRITE);
 }
 
 /* --- between nodes ------------------------------------------------------------------------------------- */

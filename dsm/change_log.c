@@ -55,7 +55,7 @@ void change_log_destroy(void)
 
 int change_log_connect(void)
 {
-	return node_segment_connect(&own, SEGMENT_LOG, true);
+	return node_segment_connect(&own, SEGMENT_LOG, PEERS_READ | PEERS_WRITE);
 }
 
 static uint64_t head_offset(size_t publisher)

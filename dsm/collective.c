@@ -42,7 +42,7 @@ void collective_destroy(void)
 
 int collective_connect(void)
 {
-	return node_segment_connect(&segment, SEGMENT_COLLECTIVE, false);
+	return node_segment_connect(&segment, SEGMENT_COLLECTIVE, PEERS_READ);
 }
 
 /* --- a round ---------------------------------------------------------------------------------------------

@@ -39,9 +39,9 @@ static int post_blocks(struct lane *lane, struct dsm_region *r, int home, size_t
 }
 
 /* True if the data will be needed whatever the versions are, and asking first would cost a round trip. */
-static bool read_in_one_chain(const struct dsm_region *r, size_t first, size_t count)
+static bool read_in_one_chain(const struct dsm_region *r, int home, size_t first, size_t count)
 {
-	if (runtime.ops->round_trip_is_free)
+	if (runtime.ops->is_near(runtime.transport, home))
 		return false;
 	for (size_t i = 0; i < count; i++)
 		if (!(r->table.pages[first + i].flags & PAGE_STALE) &&
@@ -164,7 +164,7 @@ int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t co
 		if (error)
 			return error;
 	}
-	bool one_chain = read_in_one_chain(r, first, count);
+	bool one_chain = read_in_one_chain(r, home, first, count);
 	error = post_versions(lane, r, home, first, count);
 	if (!error && one_chain)
 		error = post_blocks(lane, r, home, first_block, blocks);

@@ -69,7 +69,9 @@ static int open_words(void)
 	if (!error)
 		error = make_parts();
 	error = bootstrap_agree("dsm_init()", error, "out of memory for its tables");
-	return error ? error : node_segment_connect(&heap.words, SEGMENT_HEAP, true);
+	return error
+		   ? error
+		   : node_segment_connect(&heap.words, SEGMENT_HEAP, PEERS_READ | PEERS_WRITE | PEERS_ATOMIC);
 }
 
 static int make_region(enum heap_half half, const char *name)

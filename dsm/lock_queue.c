@@ -61,7 +61,7 @@ void lock_queue_destroy(void)
 
 int lock_queue_connect(void)
 {
-	return node_segment_connect(&segment, SEGMENT_LOCKS, true);
+	return node_segment_connect(&segment, SEGMENT_LOCKS, PEERS_READ | PEERS_WRITE | PEERS_ATOMIC);
 }
 
 /* --- ids: 16 bits node + 1, 16 bits slot, 32 bits use ----------------------------------------------------

@@ -124,7 +124,7 @@ static int set_up(void **state)
 	if (runtime.ops->open(&config, &runtime.transport, &address) || lock_queue_create() ||
 	    lock_queue_connect() || node_segment_create(&words, "words", 4096))
 		return -1;
-	return node_segment_connect(&words, SEGMENT_CONTROL, true);
+	return node_segment_connect(&words, SEGMENT_CONTROL, PEERS_READ | PEERS_WRITE | PEERS_ATOMIC);
 }
 
 static int tear_down(void **state)

@@ -23,7 +23,7 @@ int node_segment_create(struct node_segment *segment, const char *name, size_t b
 		close(fd);
 		return error;
 	}
-	*segment = (struct node_segment){memory, bytes, fd};
+	*segment = (struct node_segment){name, memory, bytes, fd};
 	return 0;
 }
 
@@ -36,17 +36,28 @@ void node_segment_destroy(struct node_segment *segment)
 	memset(segment, 0, sizeof *segment);
 }
 
-int node_segment_connect(const struct node_segment *segment, unsigned id, bool atomic)
+int node_segment_connect(const struct node_segment *segment, unsigned id, unsigned access)
 {
-	struct segment_key mine, *all = calloc((size_t)runtime.nodes, sizeof *all);
-	struct segment_memory memory = {segment->fd, segment->memory, segment->bytes, 4096, atomic, true};
-	int error = all ? runtime.ops->expose(runtime.transport, id, &memory, &mine) : -ENOMEM;
+	size_t key_bytes = runtime.ops->key_bytes(runtime.transport, segment->bytes);
+	unsigned char *mine = calloc(1, key_bytes), *all = calloc((size_t)runtime.nodes, key_bytes);
+	struct segment_memory memory = {
+	    .name = segment->name,
+	    .fd = segment->fd,
+	    .base = segment->memory,
+	    .bytes = segment->bytes,
+	    .page_bytes = 4096,
+	    .access = access,
+	    .words = true,
+	};
+	int error = mine && all ? runtime.ops->expose(runtime.transport, id, &memory, mine) : -ENOMEM;
 
 	error = bootstrap_agree("dsm_init()", error, NULL);
 	if (!error)
-		error = bootstrap_gather("dsm_init()", &mine, all, sizeof mine);
+		error = bootstrap_gather("dsm_init()", mine, all, key_bytes);
 	for (int peer = 0; peer < runtime.nodes && !error; peer++)
-		error = runtime.ops->attach(runtime.transport, id, peer, &all[peer]);
+		error = runtime.ops->attach(runtime.transport, id, peer, segment->bytes,
+					    all + (size_t)peer * key_bytes);
+	free(mine);
 	free(all);
 	return bootstrap_agree("dsm_init()", error, NULL);
 }

@@ -5,11 +5,11 @@
 #ifndef MINORCA_DSM_NODE_SEGMENT_H
 #define MINORCA_DSM_NODE_SEGMENT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct node_segment {
-	void *memory; /* zero at first; NULL: not made */
+	const char *name; /* static */
+	void *memory;	  /* zero at first; NULL: not made */
 	size_t bytes;
 	int fd;
 };
@@ -22,7 +22,7 @@ void node_segment_destroy(struct node_segment *segment);
 
 /** Makes it reachable for peers and theirs for us, as segment @id of the transport. Collective; errors are
  * reported.
- * @atomic: words in it are targets of atomics. */
-int node_segment_connect(const struct node_segment *segment, unsigned id, bool atomic);
+ * @access: PEERS_*, what they do to it (dsm/transport.h). */
+int node_segment_connect(const struct node_segment *segment, unsigned id, unsigned access);
 
 #endif

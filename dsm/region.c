@@ -42,10 +42,6 @@ struct proposal {
 	struct address_space space;
 };
 
-struct keys {
-	struct segment_key data, versions;
-};
-
 /* A region that is being made. */
 struct draft {
 	struct dsm_region *region;
@@ -347,33 +343,90 @@ static int map_home_pages(struct draft *draft)
 
 /* --- peers --------------------------------------------------------------------------------------------- */
 
-static int expose(struct draft *draft, struct keys *keys)
+/* Peers need nothing of pages of other homes. */
+static bool is_home_of_any(const void *region, uint64_t offset, uint64_t bytes)
+{
+	const struct dsm_region *r = region;
+	size_t end = (size_t)((offset + bytes + region_page_bytes(r) - 1) >> r->page_shift);
+
+	for (size_t page = (size_t)(offset >> r->page_shift); page < end; page = home_run_end(&r->home, page))
+		if (home_of(&r->home, page) == runtime.node)
+			return true;
+	return false;
+}
+
+/* What peers must be told of a region: the key of its bytes, and that of its versions. */
+struct region_keys {
+	size_t data_bytes, versions_bytes;
+	unsigned char *bytes;
+};
+
+static size_t keys_bytes(const struct region_keys *keys)
+{
+	return keys->data_bytes + keys->versions_bytes;
+}
+
+static int expose(struct draft *draft, struct region_keys *keys)
 {
 	struct dsm_region *r = draft->region;
-	struct segment_memory data = {r->fd, r->alias, r->bytes, region_page_bytes(r), true, false};
-	struct segment_memory versions = {r->versions_fd, r->versions, r->versions_bytes, 4096, true, true};
-	int error = runtime.ops->expose(runtime.transport, SEGMENT_DATA(r->id), &data, &keys->data);
+	struct segment_memory data = {
+	    .name = draft->what,
+	    .fd = r->fd,
+	    .base = r->alias,
+	    .bytes = r->bytes,
+	    .page_bytes = region_page_bytes(r),
+	    .access = PEERS_READ | PEERS_WRITE | PEERS_ATOMIC,
+	    .is_served = is_home_of_any,
+	    .argument = r,
+	};
+	struct segment_memory versions = {
+	    .name = "its versions",
+	    .fd = r->versions_fd,
+	    .base = r->versions,
+	    .bytes = r->versions_bytes,
+	    .page_bytes = 4096,
+	    .access = PEERS_READ | PEERS_ATOMIC,
+	    .words = true,
+	};
 
+	keys->data_bytes = runtime.ops->key_bytes(runtime.transport, r->bytes);
+	keys->versions_bytes = runtime.ops->key_bytes(runtime.transport, r->versions_bytes);
+	keys->bytes = calloc(1, keys_bytes(keys));
+	if (!keys->bytes)
+		return -ENOMEM;
+	int error = runtime.ops->expose(runtime.transport, SEGMENT_DATA(r->id), &data, keys->bytes);
 	if (!error)
 		error = runtime.ops->expose(runtime.transport, SEGMENT_VERSIONS(r->id), &versions,
-					    &keys->versions);
+					    keys->bytes + keys->data_bytes);
 	return error;
 }
 
-static int attach_peers(struct draft *draft, const struct keys *mine)
+static int attach_peers(struct draft *draft, const struct region_keys *keys)
 {
 	struct dsm_region *r = draft->region;
-	struct keys *all = calloc((size_t)runtime.nodes, sizeof *all);
-	int error = bootstrap_gather(draft->what, mine, all, sizeof *mine);
+	unsigned char *all = calloc((size_t)runtime.nodes, keys_bytes(keys)), *at = all;
+	int error = bootstrap_gather(draft->what, keys->bytes, all, keys_bytes(keys));
 
-	for (int peer = 0; all && peer < runtime.nodes && !error; peer++) {
-		error = runtime.ops->attach(runtime.transport, SEGMENT_DATA(r->id), peer, &all[peer].data);
+	for (int peer = 0; all && peer < runtime.nodes && !error; peer++, at += keys_bytes(keys)) {
+		error = runtime.ops->attach(runtime.transport, SEGMENT_DATA(r->id), peer, r->bytes, at);
 		if (!error)
 			error = runtime.ops->attach(runtime.transport, SEGMENT_VERSIONS(r->id), peer,
-						    &all[peer].versions);
+						    r->versions_bytes, at + keys->data_bytes);
 	}
 	free(all);
 	return bootstrap_agree(draft->what, error, NULL);
+}
+
+/* Makes the region reachable for peers, and their parts of it for us. */
+static int connect_region(struct draft *draft)
+{
+	struct region_keys keys = {0};
+	int error = bootstrap_agree(draft->what, expose(draft, &keys), NULL); /* the transport has said it */
+
+	if (!error)
+		error = attach_peers(draft, &keys);
+	free(keys.bytes);
+	return error;
 }
 
 /* --- making and freeing --------------------------------------------------------------------------------- */
@@ -439,6 +492,15 @@ static struct home_map make_home_map(const struct proposal *p)
 	return map;
 }
 
+static bool all_are_near(void)
+{
+	int peer = 0;
+
+	while (peer < runtime.nodes && runtime.ops->is_near(runtime.transport, peer))
+		peer++;
+	return peer == runtime.nodes;
+}
+
 static void fill_region(struct draft *draft, const char *name)
 {
 	const struct proposal *p = &draft->proposal;
@@ -458,9 +520,9 @@ static void fill_region(struct draft *draft, const char *name)
 	r->sparse = p->sparse;
 	r->detects_stores = runtime.kernel[KERNEL_UFFD_CONTINUE_WP].available;
 	r->home = make_home_map(p);
-	/* Where a write is done when post returns: elsewhere a twin cannot be the source, it is not
+	/* Where writes are done when post returns: elsewhere a twin cannot be the source, it is not
 	 * registered. */
-	r->keeps_hot_pages = runtime.ops->round_trip_is_free && r->detects_stores && r->blocks_per_page == 1;
+	r->keeps_hot_pages = all_are_near() && r->detects_stores && r->blocks_per_page == 1;
 	r->twins_kept_most = (runtime.settings.kept_twins_mib << 20) >> r->page_shift;
 	snprintf(r->name, sizeof r->name, "%s", name);
 }
@@ -481,7 +543,6 @@ static int agree_on_proposal(struct draft *draft, int status, struct proposal *a
 /* Stages 2 to 4: memory, address, kernel and peers. */
 static int build(struct draft *draft, const struct proposal *all)
 {
-	struct keys keys;
 	int error = bootstrap_agree(draft->what, make_memory(draft), draft->message);
 
 	if (!error)
@@ -495,8 +556,7 @@ static int build(struct draft *draft, const struct proposal *all)
 	error = bootstrap_agree(draft->what, error, draft->message);
 	if (error)
 		return error;
-	error = bootstrap_agree(draft->what, expose(draft, &keys), NULL); /* the transport has said it */
-	return error ? error : attach_peers(draft, &keys);
+	return connect_region(draft);
 }
 
 int region_create(const char *name, size_t bytes, const struct dsm_region_options *options, unsigned first_id,

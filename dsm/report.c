@@ -57,8 +57,8 @@ void report(const char *format, ...)
 	if (used > (int)sizeof line - 2)
 		used = (int)sizeof line - 2;
 	line[used++] = '\n';
-	/* One write: lines of several nodes do not mix. */
-	fflush(stderr);
+	/* One write: lines of several nodes do not mix. And no stdio: a thread that waits in a fault may hold
+	 * the lock of stderr. */
 	write_line(line, (size_t)used);
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,8 +42,10 @@ struct runtime runtime;
 struct card {
 	char build[72];
 	uint64_t host;
-	uint32_t bytes; /* size of this struct: the first thing that a different build has different */
+	uint64_t job_key[2]; /* node 0's is the job's */
+	uint32_t bytes;	     /* size of this struct: the first thing that a different build has different */
 	char settings[SETTINGS_MAX][SETTING_TEXT_BYTES];
+	uint64_t place; /* equal on nodes of a machine that may run on the same NUMA nodes */
 };
 
 const char *dsm_version(void)
@@ -113,18 +116,24 @@ static uint64_t host_identity(void)
 	return hash_text(h, text);
 }
 
-static void fill_card(struct card *card)
+static int fill_card(struct card *card)
 {
 	size_t count;
 	const struct setting *table = settings_table(&count);
+	char numa_nodes[256];
 
 	memset(card, 0, sizeof *card);
+	if (getrandom(card->job_key, sizeof card->job_key, 0) != (ssize_t)sizeof card->job_key)
+		return -errno;
 	snprintf(card->build, sizeof card->build, "%s %s", MINORCA_VERSION, MINORCA_BUILD_ID);
 	card->host = host_identity();
+	topology_numa_nodes(runtime.topology, numa_nodes, sizeof numa_nodes);
+	card->place = hash_text(HASH_START, numa_nodes);
 	card->bytes = sizeof *card;
 	for (size_t i = 0; i < count && i < SETTINGS_MAX; i++)
 		if (table[i].same_on_all_nodes)
 			setting_format(&table[i], &runtime.settings, card->settings[i], SETTING_TEXT_BYTES);
+	return 0;
 }
 
 /* Compares with node 0's card. */
@@ -151,19 +160,23 @@ static int compare_cards(const struct card *mine, const struct card *first, char
 	return 0;
 }
 
-static int exchange_cards(void)
+static int exchange_cards(uint64_t *job_key)
 {
 	struct card mine, *all = calloc((size_t)runtime.nodes, sizeof *all);
 	char message[512];
 
 	runtime.hosts = calloc((size_t)runtime.nodes, sizeof *runtime.hosts);
-	int error = bootstrap_agree("dsm_init()", runtime.hosts ? 0 : -ENOMEM, "out of memory");
-	fill_card(&mine);
+	int error = runtime.hosts ? fill_card(&mine) : -ENOMEM;
+
+	error = bootstrap_agree("dsm_init()", error, "no memory or no random numbers");
 	if (!error)
 		error = bootstrap_gather("dsm_init()", &mine, all, sizeof mine);
 	if (!error && all) {
 		for (int i = 0; i < runtime.nodes; i++)
 			runtime.hosts[i] = all[i].host;
+		memcpy(job_key, all[0].job_key, sizeof all[0].job_key);
+		for (int i = 0; i < runtime.node; i++)
+			runtime.turn += all[i].host == mine.host && all[i].place == mine.place;
 		error = compare_cards(&mine, &all[0], message, sizeof message);
 		error = bootstrap_agree("dsm_init()", error, message);
 	}
@@ -207,47 +220,33 @@ static const struct transport_ops *choose_transport(char *message, size_t bytes)
 			stranger = i;
 	if (runtime.settings.transport == TRANSPORT_VERBS)
 		return &transport_verbs;
+	if (runtime.settings.transport == TRANSPORT_MIXED)
+		return &transport_mixed;
 	if (stranger < 0)
 		return &transport_shm;
 	if (runtime.settings.transport == TRANSPORT_AUTO)
-		return &transport_verbs;
+		return &transport_mixed;
 	snprintf(message, bytes,
 		 "MINORCA_TRANSPORT=shm, but node %d is on another machine (or in another PID namespace, or "
 		 "another user); use "
-		 "verbs or auto",
+		 "auto, mixed or verbs",
 		 stranger);
 	return NULL;
 }
 
-/* Makes every peer reachable, and us. */
+/* Makes every peer known, and us. */
 static int connect_peers(const struct transport_address *own)
 {
-	size_t each = runtime.ops->connection_bytes(runtime.transport), nodes = (size_t)runtime.nodes;
-	size_t box_bytes = sizeof *own + each * nodes;
-	unsigned char *mine = calloc(1, box_bytes), *all = calloc(nodes, box_bytes);
-	int error = mine && all ? 0 : -ENOMEM;
+	struct transport_address *all = calloc((size_t)runtime.nodes, sizeof *all);
+	int error = bootstrap_gather("dsm_init()", own, all, sizeof *own);
 
-	if (!error)
-		memcpy(mine, own, sizeof *own);
-	for (size_t peer = 0; peer < nodes && !error && each; peer++)
-		error = runtime.ops->connection_fill(runtime.transport, (int)peer,
-						     mine + sizeof *own + peer * each);
-	error = bootstrap_agree("dsm_init()", error, NULL);
-	if (!error)
-		error = bootstrap_gather("dsm_init()", mine, all, box_bytes);
-	for (size_t peer = 0; peer < nodes && !error; peer++) {
-		const unsigned char *box = all + peer * box_bytes;
-		error =
-		    runtime.ops->connect(runtime.transport, (int)peer, (const struct transport_address *)box,
-					 box + sizeof *own + (size_t)runtime.node * each);
-	}
-	error = bootstrap_agree("dsm_init()", error, NULL);
-	free(mine);
+	for (int peer = 0; all && peer < runtime.nodes && !error; peer++)
+		error = runtime.ops->connect(runtime.transport, peer, &all[peer]);
 	free(all);
-	return error;
+	return bootstrap_agree("dsm_init()", error, NULL);
 }
 
-static int open_transport(void)
+static int open_transport(const uint64_t *job_key)
 {
 	char message[512];
 	struct transport_address own = {0};
@@ -261,6 +260,12 @@ static int open_transport(void)
 	    .device = runtime.settings.verbs_device[0] ? runtime.settings.verbs_device : NULL,
 	    .port = (int)runtime.settings.verbs_port,
 	    .gid_index = (int)runtime.settings.verbs_gid,
+	    .chunk_bytes = runtime.settings.verbs_chunk_bytes,
+	    .read_bytes = runtime.settings.verbs_read_bytes,
+	    .job_key = {job_key[0], job_key[1]},
+	    .hosts = runtime.hosts,
+	    .topology = runtime.topology,
+	    .turn = runtime.turn,
 	};
 
 	runtime.ops = choose_transport(message, sizeof message);
@@ -344,15 +349,16 @@ static void tear_down(void)
 static int start(char *parse_error, int parsed)
 {
 	char message[1024];
+	uint64_t job_key[2];
 	int error = bootstrap_agree("dsm_init()", parsed, parse_error);
 
 	if (error)
 		return error;
 	error = bootstrap_agree("dsm_init()", prepare_node(message, sizeof message), message);
 	if (!error)
-		error = exchange_cards();
+		error = exchange_cards(job_key);
 	if (!error)
-		error = open_transport();
+		error = open_transport(job_key);
 	if (!error)
 		error = open_node_segments();
 	if (error)

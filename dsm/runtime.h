@@ -34,6 +34,7 @@ struct runtime {
 	bool owns_mpi;
 	int node, nodes;
 	uint64_t *hosts; /* [node]: equal numbers are nodes of one machine */
+	unsigned turn;	 /* how many nodes of lower number are on this machine and the same NUMA nodes */
 	struct settings settings;
 	struct kernel_feature_status kernel[KERNEL_FEATURE_COUNT];
 	struct topology *topology;

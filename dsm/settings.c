@@ -15,16 +15,18 @@
 #define PREFIX "MINORCA_"
 
 /* The order of the words is the order of the enumerators. */
-static const char *const transport_words[] = {"auto", "shm", "verbs", NULL};
+static const char *const transport_words[] = {"auto", "shm", "verbs", "mixed", NULL};
 static const char *const delivery_words[] = {"default", "inline", "thread-spin", "thread-block", NULL};
 static const char *const page_size_words[] = {"4KiB", "2MiB", "1GiB", NULL};
+static const char *const chunk_words[] = {"2MiB", "64MiB", "1GiB", "16GiB", NULL};
 
 #define AT(field) offsetof(struct settings, field)
 
 static const struct setting table[] = {
     {"MINORCA_TRANSPORT", SETTING_CHOICE, "", "auto", transport_words, 0, 0, true, AT(transport),
-     "how nodes reach each other's memory: shm (one machine), verbs (RDMA); auto: shm between nodes of one "
-     "machine when all nodes are on it, verbs otherwise"},
+     "how nodes reach each other's memory: shm (all on one machine), verbs (RDMA), mixed (shm within a "
+     "machine, verbs between machines and for atomics); auto: shm if all nodes are on one machine, else "
+     "mixed"},
     {"MINORCA_DELIVERY", SETTING_CHOICE, "", "inline", delivery_words, 0, 0, true, AT(delivery),
      "how a fault reaches the runtime in regions that do not say: inline (SIGBUS in the faulting thread), "
      "thread-spin, thread-block (handler threads; system calls may touch regions; needs privilege)"},
@@ -61,11 +63,17 @@ static const struct setting table[] = {
     {"MINORCA_STATS", SETTING_BOOL, "", "no", NULL, 0, 1, false, AT(print_stats),
      "print this node's statistics on stderr at dsm_finalize()"},
     {"MINORCA_VERBS_DEVICE", SETTING_STRING, "", "", NULL, 0, 0, false, AT(verbs_device),
-     "RDMA device, as ibv_devices names it; empty: the first one with an active port"},
+     "RDMA device, as ibv_devices names it; empty: of the ports that can be used, hardware first, then the "
+     "nearest to this node's CPUs, then the fastest (docs/verbs.md; minorca info tells which)"},
     {"MINORCA_VERBS_PORT", SETTING_SIGNED, "", "0", NULL, 0, 255, false, AT(verbs_port),
-     "port of that device; 0: the first active one"},
+     "port of that device; 0: choose likewise"},
     {"MINORCA_VERBS_GID", SETTING_SIGNED, "", "-1", NULL, -1, 1023, false, AT(verbs_gid),
-     "GID index; -1: a RoCE v2 address if there is one, else 0"},
+     "index of the port's GID; -1: choose: RoCE v2 first, then an IPv4 address, then IPv6"},
+    {"MINORCA_VERBS_CHUNK", SETTING_BYTES, "bytes", "1GiB", chunk_words, 0, 0, true, AT(verbs_chunk_bytes),
+     "memory is registered with the RDMA device in pieces of this size; what a node is not home of is not "
+     "made accessible to others, piece by piece"},
+    {"MINORCA_VERBS_READ", SETTING_SIZE, "bytes", "0", NULL, 0, (int64_t)1 << 30, false, AT(verbs_read_bytes),
+     "reads of more than this are split, and the parts are under way together; 0: they are not split"},
 };
 
 #define TABLE_LENGTH (sizeof table / sizeof table[0])

@@ -11,7 +11,7 @@
 
 #include <minorca.h>
 
-enum transport_choice { TRANSPORT_AUTO, TRANSPORT_SHM, TRANSPORT_VERBS };
+enum transport_choice { TRANSPORT_AUTO, TRANSPORT_SHM, TRANSPORT_VERBS, TRANSPORT_MIXED };
 
 /* The values in force. Read-only once settings_parse() has filled it. */
 struct settings {
@@ -31,6 +31,8 @@ struct settings {
 	char verbs_device[64]; /* "": choose */
 	int64_t verbs_port;    /* 0: choose */
 	int64_t verbs_gid;     /* -1: choose */
+	uint64_t verbs_chunk_bytes;
+	uint64_t verbs_read_bytes; /* 0: reads are not split */
 };
 
 enum setting_type {

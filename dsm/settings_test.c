@@ -105,10 +105,10 @@ static void delivery_in_force_is_never_the_word_default(void **state)
 static void other_words_are_refused(void **state)
 {
 	(void)state;
-	refuse("MINORCA_TRANSPORT=tcp", "MINORCA_TRANSPORT=tcp: expected one of auto, shm, verbs");
-	refuse("MINORCA_TRANSPORT=", "MINORCA_TRANSPORT=: expected one of auto, shm, verbs");
-	refuse("MINORCA_TRANSPORT=SHM", "MINORCA_TRANSPORT=SHM: expected one of auto, shm, verbs");
-	refuse("MINORCA_TRANSPORT=shm ", "MINORCA_TRANSPORT=shm : expected one of auto, shm, verbs");
+	refuse("MINORCA_TRANSPORT=tcp", "MINORCA_TRANSPORT=tcp: expected one of auto, shm, verbs, mixed");
+	refuse("MINORCA_TRANSPORT=", "MINORCA_TRANSPORT=: expected one of auto, shm, verbs, mixed");
+	refuse("MINORCA_TRANSPORT=SHM", "MINORCA_TRANSPORT=SHM: expected one of auto, shm, verbs, mixed");
+	refuse("MINORCA_TRANSPORT=shm ", "MINORCA_TRANSPORT=shm : expected one of auto, shm, verbs, mixed");
 	refuse("MINORCA_DELIVERY=thread",
 	       "MINORCA_DELIVERY=thread: expected one of default, inline, thread-spin, thread-block");
 }

@@ -219,6 +219,73 @@ int topology_bind_memory(const struct topology *topology, void *start, size_t by
 	return error;
 }
 
+/* The PUs of all packages that @cpus has a part of; @cpus itself on a machine that shows no packages. */
+static int packages_of(const struct topology *t, hwloc_const_bitmap_t cpus, hwloc_bitmap_t out)
+{
+	hwloc_obj_t package = NULL;
+
+	if (hwloc_bitmap_copy(out, cpus))
+		return -ENOMEM;
+	while ((package = hwloc_get_next_obj_by_type(t->machine, HWLOC_OBJ_PACKAGE, package)))
+		if (hwloc_bitmap_intersects(package->complete_cpuset, cpus) &&
+		    hwloc_bitmap_or(out, out, package->complete_cpuset))
+			return -ENOMEM;
+	return 0;
+}
+
+/* @near: PUs next to a device. @scratch: overwritten. */
+static enum topology_distance distance_to(const struct topology *t, hwloc_const_bitmap_t near,
+					  hwloc_bitmap_t scratch)
+{
+	/* With those that a container hides, next to which a device may be. */
+	hwloc_const_bitmap_t all = hwloc_topology_get_complete_cpuset(t->machine);
+	bool several = hwloc_get_nbobjs_by_type(t->machine, HWLOC_OBJ_NUMANODE) > 1;
+
+	if (!hwloc_bitmap_intersects(near, all) || (several && hwloc_bitmap_isincluded(all, near)))
+		return TOPOLOGY_UNKNOWN;
+	if (hwloc_bitmap_intersects(near, t->usable))
+		return TOPOLOGY_SAME_NUMA_NODE;
+	if (packages_of(t, near, scratch))
+		return TOPOLOGY_UNKNOWN;
+	return hwloc_bitmap_intersects(scratch, t->usable) ? TOPOLOGY_SAME_PACKAGE : TOPOLOGY_OTHER_PACKAGE;
+}
+
+enum topology_distance topology_distance(const struct topology *topology, const char *cpus)
+{
+	hwloc_bitmap_t near = hwloc_bitmap_alloc(), scratch = hwloc_bitmap_alloc();
+	enum topology_distance distance = TOPOLOGY_UNKNOWN;
+
+	if (near && scratch && cpus && !hwloc_bitmap_list_sscanf(near, cpus))
+		distance = distance_to(topology, near, scratch);
+	hwloc_bitmap_free(scratch);
+	hwloc_bitmap_free(near);
+	return distance;
+}
+
+const char *topology_distance_name(enum topology_distance distance)
+{
+	static const char *const names[] = {
+	    [TOPOLOGY_SAME_NUMA_NODE] = "same NUMA node",
+	    [TOPOLOGY_SAME_PACKAGE] = "same package",
+	    [TOPOLOGY_OTHER_PACKAGE] = "other package",
+	    [TOPOLOGY_UNKNOWN] = "unknown",
+	};
+
+	return names[distance];
+}
+
+void topology_numa_nodes(const struct topology *topology, char *text, size_t bytes)
+{
+	hwloc_bitmap_t nodes = hwloc_bitmap_alloc();
+
+	text[0] = 0;
+	if (!nodes)
+		return;
+	hwloc_cpuset_to_nodeset(topology->machine, topology->usable, nodes);
+	hwloc_bitmap_list_snprintf(text, bytes, nodes);
+	hwloc_bitmap_free(nodes);
+}
+
 /* "2 cores": how many objects of a type there are, with its name. @return what snprintf() returns. */
 static int describe_count(const struct topology *t, hwloc_obj_type_t type, const char *name, char *text,
 			  size_t bytes)

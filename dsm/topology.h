@@ -29,6 +29,29 @@ int topology_bind_thread(const struct topology *topology, int pu);
 /** Binds memory to the NUMA nodes that this process may run on, as a preference. @return 0 or -errno. */
 int topology_bind_memory(const struct topology *topology, void *start, size_t bytes);
 
+/* How far from the PUs that this process may use; nearest first. */
+enum topology_distance {
+	TOPOLOGY_SAME_NUMA_NODE,
+	TOPOLOGY_SAME_PACKAGE,
+	TOPOLOGY_OTHER_PACKAGE,
+	TOPOLOGY_UNKNOWN,
+};
+
+/**
+ * How far a device is. Of the kernel's table of distances between NUMA nodes nothing is used: many machines'
+ * firmware fills it with one value.
+ *
+ * @param cpus  the PUs next to the device, as sysfs lists them (local_cpulist, "0-15,32-47"). NULL,
+ * malformed, or all of several NUMA nodes, which is how the kernel says that it does not know: UNKNOWN
+ */
+enum topology_distance topology_distance(const struct topology *topology, const char *cpus);
+
+/** "same NUMA node". */
+const char *topology_distance_name(enum topology_distance distance);
+
+/** The NUMA nodes that this process may run on: "0-1". Into @text. */
+void topology_numa_nodes(const struct topology *topology, char *text, size_t bytes);
+
 /** "1 package, 2 cores, 2 PUs, 1 NUMA node; this process may use PUs 0-1". Into @text. */
 void topology_describe(const struct topology *topology, char *text, size_t bytes);
 

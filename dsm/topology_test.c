@@ -117,6 +117,63 @@ static void describes_a_machine_in_words(void **state)
 	topology_destroy(t);
 }
 
+/* PUs of its NUMA nodes: 0-1 and 2-3 in package 0, 4-5 and 6-7 in package 1. */
+#define SUB_NUMA "pack:2 numa:2 core:2 pu:1"
+
+static void a_device_is_as_far_as_the_nearest_pu_that_may_be_used(void **state)
+{
+	static const struct {
+		const char *machine, *usable, *cpus;
+		enum topology_distance expected;
+	} cases[] = {
+	    {SUB_NUMA, "0-1", "0-1", TOPOLOGY_SAME_NUMA_NODE},
+	    {SUB_NUMA, "0-1", "2-3", TOPOLOGY_SAME_PACKAGE},
+	    {SUB_NUMA, "0-1", "4-5", TOPOLOGY_OTHER_PACKAGE},
+	    {SUB_NUMA, "0-1", "4-7", TOPOLOGY_OTHER_PACKAGE},
+	    {SUB_NUMA, "1,7", "6-7", TOPOLOGY_SAME_NUMA_NODE},
+	    {SUB_NUMA, "1,7", "4-5", TOPOLOGY_SAME_PACKAGE},
+	    {SUB_NUMA, NULL, "4-5", TOPOLOGY_SAME_NUMA_NODE},
+	    {"pack:2 [numa] core:2 pu:1", "3", "0-1", TOPOLOGY_OTHER_PACKAGE},
+	    {"pack:2 [numa] core:2 pu:1", "3", "2-3,64-127", TOPOLOGY_SAME_NUMA_NODE},
+	    /* All CPUs of several nodes: the kernel does not know. Of one node: they are all near. */
+	    {SUB_NUMA, "0-1", "0-7", TOPOLOGY_UNKNOWN},
+	    {SUB_NUMA, "0-1", "0-127", TOPOLOGY_UNKNOWN},
+	    {"pack:1 core:2 pu:1", "0", "0-1", TOPOLOGY_SAME_NUMA_NODE},
+	    {SUB_NUMA, NULL, NULL, TOPOLOGY_UNKNOWN},
+	    {SUB_NUMA, NULL, "", TOPOLOGY_UNKNOWN},
+	    {SUB_NUMA, NULL, "nonsense", TOPOLOGY_UNKNOWN},
+	    {SUB_NUMA, NULL, "64-127", TOPOLOGY_UNKNOWN},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct topology *t = make(cases[i].machine, cases[i].usable);
+		enum topology_distance distance = topology_distance(t, cases[i].cpus);
+
+		if (distance != cases[i].expected)
+			fail_msg("case %zu: %s, not %s", i, topology_distance_name(distance),
+				 topology_distance_name(cases[i].expected));
+		topology_destroy(t);
+	}
+}
+
+static void the_numa_nodes_of_this_process_are_told(void **state)
+{
+	static const struct {
+		const char *usable, *expected;
+	} cases[] = {{NULL, "0-3"}, {"0-1", "0"}, {"1", "0"}, {"2,7", "1,3"}};
+	char text[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct topology *t = make(SUB_NUMA, cases[i].usable);
+
+		topology_numa_nodes(t, text, sizeof text);
+		assert_string_equal(text, cases[i].expected);
+		topology_destroy(t);
+	}
+}
+
 static void refuses_a_machine_that_makes_no_sense(void **state)
 {
 	struct topology *t = NULL;
@@ -215,6 +272,8 @@ int main(void)
 	    cmocka_unit_test(a_pu_that_does_not_exist_counts_as_the_first_usable_one),
 	    cmocka_unit_test(a_pu_that_is_not_usable_still_has_a_handler_nearby),
 	    cmocka_unit_test(describes_a_machine_in_words),
+	    cmocka_unit_test(a_device_is_as_far_as_the_nearest_pu_that_may_be_used),
+	    cmocka_unit_test(the_numa_nodes_of_this_process_are_told),
 	    cmocka_unit_test(refuses_a_machine_that_makes_no_sense),
 	    cmocka_unit_test(reads_this_machine_and_its_affinity),
 	    cmocka_unit_test(reads_a_narrowed_affinity),

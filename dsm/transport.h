@@ -1,6 +1,7 @@
 /*
- * Transports: one-sided access to memory that a peer exposes. One interface, two implementations:
- * transport_shm.c (peers on this machine, whose memory files are mapped here) and transport_verbs.c (RDMA).
+ * Transports: one-sided access to memory that a peer exposes. One interface, three implementations:
+ * transport_shm.c (peers on this machine, whose memory files are mapped here), transport_verbs.c (RDMA), and
+ * transport_mixed.c (the one within a machine, the other between machines).
  *
  * A transport knows of segments, lanes and peers. It knows nothing of pages, versions or regions.
  *
@@ -36,28 +37,32 @@
 /* Segments per node: two for each of 64 regions, and words of the runtime's own. */
 #define SEGMENTS_MAX 144
 
-/* What a node tells its peers of a segment: opaque to all but the transport. Plain bytes, sent by MPI. */
-struct segment_key {
-	unsigned char bytes[48];
-};
-
-/* What a node tells its peers of itself when transports are opened, likewise. Lane-specific data follows by
- * connect(). */
+/* What a node tells its peers of itself when transports are opened: opaque to all but the transport. Plain
+ * bytes, sent by MPI. */
 struct transport_address {
 	unsigned char bytes[64];
 };
 
+/* What peers (this node among them) may do to a segment, by the transport. */
+enum { PEERS_READ = 1, PEERS_WRITE = 2, PEERS_ATOMIC = 4 };
+
 /* A node's own memory that it exposes. */
 struct segment_memory {
-	int fd;	    /* memory file that holds it, whole */
-	void *base; /* where it is mapped here (the alias mapping) */
+	const char *name; /* for messages: "region grid" */
+	int fd;		  /* memory file that holds it, whole */
+	void *base;	  /* where it is mapped here (the alias mapping) */
 	size_t bytes;
 	size_t page_bytes; /* page size of the file */
-	bool atomic;	   /* targets of atomics may lie in it */
+	unsigned access;   /* PEERS_*: what they need, and no more */
 	bool words;	   /* it is made of words that each have a meaning: none is ever seen half written */
+	/* Whether peers need anything in [@offset, @offset + @bytes); NULL: all of it. The rest is reached by
+	 * this node's own operations only, as their @local. */
+	bool (*is_served)(const void *argument, uint64_t offset, uint64_t bytes);
+	const void *argument; /* of is_served() */
 };
 
-struct lane; /* dsm/lane.h */
+struct lane;	 /* dsm/lane.h */
+struct topology; /* dsm/topology.h */
 struct transport;
 
 struct transport_config {
@@ -70,41 +75,46 @@ struct transport_config {
 	const char *device;   /* verbs: MINORCA_VERBS_DEVICE, or NULL: choose */
 	int port;	      /* verbs: MINORCA_VERBS_PORT, or 0: choose */
 	int gid_index;	      /* verbs: MINORCA_VERBS_GID, or -1: choose */
+	/* verbs, to choose: how far ports are (NULL: not known), and how many nodes of lower number are on
+	 * this machine that may run on the same NUMA nodes, and so have the same ports to choose from. */
+	const struct topology *topology;
+	unsigned turn;
+	uint64_t chunk_bytes;  /* verbs: MINORCA_VERBS_CHUNK; a power of two, the same on all nodes */
+	uint64_t read_bytes;   /* verbs: MINORCA_VERBS_READ, or 0: reads are not split */
+	uint64_t job_key[2];   /* random, the same on all nodes of this job, and secret */
+	const uint64_t *hosts; /* mixed: [node]; equal numbers are nodes of one machine */
+	bool flush_writes;     /* verbs: complete() waits until CPUs see what was written */
 };
 
 struct transport_ops {
-	const char *name; /* "shm", "verbs" */
-
-	/*
-	 * A second round trip costs nothing (memory is a load away): look before you read. False: post
-	 * version read and data read in one chain when the data will be needed anyway.
-	 */
-	bool round_trip_is_free;
+	const char *name; /* "shm", "verbs", "mixed" */
 
 	/* Opens the transport on this node; @address is what peers must be told. Errors are reported. */
 	int (*open)(const struct transport_config *config, struct transport **out,
 		    struct transport_address *address);
 
-	/*
-	 * How many bytes of connection data this node has for each peer (0: none); fill() writes them for one
-	 * peer. connect() makes @peer (maybe this node) reachable, given its address and the data that it
-	 * filled for us.
-	 */
-	size_t (*connection_bytes)(struct transport *);
-	int (*connection_fill)(struct transport *, int peer, void *data);
-	int (*connect)(struct transport *, int peer, const struct transport_address *address,
-		       const void *data);
+	/* Makes @peer (maybe this node) known by its address. Nobody uses the transport before all nodes know
+	 * all. Errors are reported. */
+	int (*connect)(struct transport *, int peer, const struct transport_address *address);
 
-	/* Own memory in; @key is what peers must be told. @id < SEGMENTS_MAX. Errors are reported. */
-	int (*expose)(struct transport *, unsigned id, const struct segment_memory *memory,
-		      struct segment_key *key);
-	/* A peer's (maybe this node's) segment, by its key. */
-	int (*attach)(struct transport *, unsigned id, int peer, const struct segment_key *key);
+	/*
+	 * Whether the peer's memory is a load away, so that reads and writes are done when post returns and a
+	 * second round trip costs nothing: look before you read. False: post version read and data read in
+	 * one chain when the data will be needed anyway. Async-signal-safe.
+	 */
+	bool (*is_near)(const struct transport *, int peer);
+
+	/* The size of what peers must be told of a segment of @bytes, its key: the same on all nodes. */
+	size_t (*key_bytes)(struct transport *, size_t bytes);
+	/* Own memory in, its @key out. @id < SEGMENTS_MAX. Errors are reported. */
+	int (*expose)(struct transport *, unsigned id, const struct segment_memory *memory, void *key);
+	/* A peer's (maybe this node's) segment of @bytes, by its key. Errors are reported. */
+	int (*attach)(struct transport *, unsigned id, int peer, size_t bytes, const void *key);
 	/* Forgets segment @id, own and peers'. Nobody uses it any more. Never fails. */
 	void (*detach)(struct transport *, unsigned id);
 
-	/* One-sided operations. @local lies in the lane's scratch buffer or in an exposed segment of this
-	 * node, and stays as it is until complete(). */
+	/* One-sided operations. @local lies in the lane's scratch buffer or in this node's part of the same
+	 * segment, and stays as it is until complete(). */
 	int (*post_read)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,
 			 void *local, size_t bytes);
 	int (*post_write)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,
@@ -131,5 +141,6 @@ struct transport_ops {
 
 extern const struct transport_ops transport_shm;
 extern const struct transport_ops transport_verbs;
+extern const struct transport_ops transport_mixed;
 
 #endif

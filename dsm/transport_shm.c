@@ -26,6 +26,7 @@
 struct view {
 	unsigned char *base;
 	size_t bytes;
+	unsigned access; /* PEERS_* */
 	bool mapped_by_us;
 	bool words; /* nothing but words: copied word by word */
 };
@@ -38,10 +39,8 @@ struct transport {
 struct shm_key {
 	int32_t pid, fd;
 	uint64_t bytes;
-	uint64_t words;
+	uint32_t words, access;
 };
-
-_Static_assert(sizeof(struct shm_key) <= sizeof(struct segment_key), "a key fits");
 
 static struct view *view_of(struct transport *t, int peer, unsigned segment)
 {
@@ -66,33 +65,31 @@ static int shm_open_transport(const struct transport_config *config, struct tran
 	return 0;
 }
 
-static size_t shm_connection_bytes(struct transport *t)
+static int shm_connect(struct transport *t, int peer, const struct transport_address *address)
 {
-	(void)t;
+	(void)t, (void)peer, (void)address;
 	return 0;
 }
 
-static int shm_connection_fill(struct transport *t, int peer, void *data)
+static bool shm_is_near(const struct transport *t, int peer)
 {
-	(void)t, (void)peer, (void)data;
-	return 0;
+	(void)t, (void)peer;
+	return true;
 }
 
-static int shm_connect(struct transport *t, int peer, const struct transport_address *address,
-		       const void *data)
+static size_t shm_key_bytes(struct transport *t, size_t bytes)
 {
-	(void)t, (void)peer, (void)address, (void)data;
-	return 0;
+	(void)t, (void)bytes;
+	return sizeof(struct shm_key);
 }
 
-static int shm_expose(struct transport *t, unsigned id, const struct segment_memory *memory,
-		      struct segment_key *out)
+static int shm_expose(struct transport *t, unsigned id, const struct segment_memory *memory, void *out)
 {
-	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes, memory->words};
+	struct shm_key key = {(int32_t)getpid(), memory->fd, memory->bytes, memory->words, memory->access};
 
-	memset(out, 0, sizeof *out);
 	memcpy(out, &key, sizeof key);
-	*view_of(t, t->config.node, id) = (struct view){memory->base, memory->bytes, false, memory->words};
+	*view_of(t, t->config.node, id) =
+	    (struct view){memory->base, memory->bytes, memory->access, false, memory->words};
 	return 0;
 }
 
@@ -124,7 +121,7 @@ static int map_peer(const struct shm_key *key, int peer, unsigned char **base)
 	return error;
 }
 
-static int shm_attach(struct transport *t, unsigned id, int peer, const struct segment_key *encoded)
+static int shm_attach(struct transport *t, unsigned id, int peer, size_t bytes, const void *encoded)
 {
 	struct view *view = view_of(t, peer, id);
 	struct shm_key key;
@@ -132,10 +129,16 @@ static int shm_attach(struct transport *t, unsigned id, int peer, const struct s
 	if (peer == t->config.node)
 		return 0; /* expose() has it */
 	memcpy(&key, encoded, sizeof key);
+	if (key.bytes != bytes) {
+		report("node %d sent a key that is not one of segment %u; do all nodes run the same build?",
+		       peer, id);
+		return -EPROTO;
+	}
 	int error = map_peer(&key, peer, &view->base);
 	if (error)
 		return error;
 	view->bytes = key.bytes;
+	view->access = key.access;
 	view->mapped_by_us = true;
 	view->words = key.words;
 	return 0;
@@ -151,12 +154,15 @@ static void shm_detach(struct transport *t, unsigned id)
 	}
 }
 
-/* Where an operation goes, or NULL if it is not within the segment. */
-static unsigned char *target(struct transport *t, int peer, unsigned segment, uint64_t offset, size_t bytes)
+/* Where an operation goes, or NULL if it is not within the segment, or not for peers. */
+static unsigned char *target(struct transport *t, int peer, unsigned segment, uint64_t offset, size_t bytes,
+			     unsigned access)
 {
 	const struct view *view = view_of(t, peer, segment);
 
-	return offset <= view->bytes && bytes <= view->bytes - offset ? view->base + offset : NULL;
+	if (!(view->access & access) || offset > view->bytes || bytes > view->bytes - offset)
+		return NULL;
+	return view->base + offset;
 }
 
 /* Words that others may store to or add to meanwhile: in segments of words, and one by itself anywhere. */
@@ -176,7 +182,7 @@ static void copy_words(uint64_t *to, const uint64_t *from, size_t count)
 static int shm_read(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
 		    void *local, size_t bytes)
 {
-	const unsigned char *from = target(t, peer, segment, offset, bytes);
+	const unsigned char *from = target(t, peer, segment, offset, bytes, PEERS_READ);
 
 	(void)lane;
 	if (!from)
@@ -192,7 +198,7 @@ static int shm_read(struct transport *t, struct lane *lane, int peer, unsigned s
 static int shm_write(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
 		     const void *local, size_t bytes)
 {
-	unsigned char *to = target(t, peer, segment, offset, bytes);
+	unsigned char *to = target(t, peer, segment, offset, bytes, PEERS_WRITE);
 
 	(void)lane;
 	if (!to)
@@ -211,7 +217,7 @@ static int shm_write(struct transport *t, struct lane *lane, int peer, unsigned 
 static int shm_fetch_add(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
 			 uint64_t add, uint64_t *old)
 {
-	unsigned char *word = target(t, peer, segment, offset, sizeof(uint64_t));
+	unsigned char *word = target(t, peer, segment, offset, sizeof(uint64_t), PEERS_ATOMIC);
 
 	(void)lane;
 	if (!word || offset % sizeof(uint64_t))
@@ -223,7 +229,7 @@ static int shm_fetch_add(struct transport *t, struct lane *lane, int peer, unsig
 static int shm_compare_swap(struct transport *t, struct lane *lane, int peer, unsigned segment,
 			    uint64_t offset, uint64_t expected, uint64_t desired, uint64_t *old)
 {
-	unsigned char *word = target(t, peer, segment, offset, sizeof(uint64_t));
+	unsigned char *word = target(t, peer, segment, offset, sizeof(uint64_t), PEERS_ATOMIC);
 
 	(void)lane;
 	if (!word || offset % sizeof(uint64_t))
@@ -244,7 +250,7 @@ static int shm_complete(struct transport *t, struct lane *lane)
  * would be many. */
 static int shm_populate(struct transport *t, int peer, unsigned segment, uint64_t offset, size_t bytes)
 {
-	unsigned char *memory = target(t, peer, segment, offset, bytes);
+	unsigned char *memory = target(t, peer, segment, offset, bytes, PEERS_WRITE);
 	int saved_errno = errno, error;
 
 	if (!memory)
@@ -267,11 +273,10 @@ static void shm_close(struct transport *t)
 
 const struct transport_ops transport_shm = {
     .name = "shm",
-    .round_trip_is_free = true,
     .open = shm_open_transport,
-    .connection_bytes = shm_connection_bytes,
-    .connection_fill = shm_connection_fill,
     .connect = shm_connect,
+    .is_near = shm_is_near,
+    .key_bytes = shm_key_bytes,
     .expose = shm_expose,
     .attach = shm_attach,
     .detach = shm_detach,

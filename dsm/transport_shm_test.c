@@ -17,6 +17,7 @@
 
 #define BYTES ((size_t)65536)
 #define SEGMENT 3
+#define READ_ONLY 5
 
 static struct transport *nodes[2];
 static unsigned char *memory[2];
@@ -25,7 +26,7 @@ static int files[2];
 static int set_up(void **state)
 {
 	struct transport_address address;
-	struct segment_key keys[2];
+	unsigned char keys[2][64], read_only[2][64];
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -36,12 +37,25 @@ static int set_up(void **state)
 		assert_int_equal(memory_map(files[i], BYTES, NULL, &base), 0);
 		memory[i] = base;
 		assert_int_equal(transport_shm.open(&config, &nodes[i], &address), 0);
-		struct segment_memory segment = {files[i], base, BYTES, 4096, true, true};
-		assert_int_equal(transport_shm.expose(nodes[i], SEGMENT, &segment, &keys[i]), 0);
+		struct segment_memory segment = {
+		    .name = "memory",
+		    .fd = files[i],
+		    .base = base,
+		    .bytes = BYTES,
+		    .page_bytes = 4096,
+		    .access = PEERS_READ | PEERS_WRITE | PEERS_ATOMIC,
+		    .words = true,
+		};
+		assert_true(transport_shm.key_bytes(nodes[i], BYTES) <= sizeof keys[i]);
+		assert_int_equal(transport_shm.expose(nodes[i], SEGMENT, &segment, keys[i]), 0);
+		segment.access = PEERS_READ;
+		assert_int_equal(transport_shm.expose(nodes[i], READ_ONLY, &segment, read_only[i]), 0);
 	}
 	for (int i = 0; i < 2; i++)
 		for (int peer = 0; peer < 2; peer++)
-			assert_int_equal(transport_shm.attach(nodes[i], SEGMENT, peer, &keys[peer]), 0);
+			assert_int_equal(transport_shm.attach(nodes[i], SEGMENT, peer, BYTES, keys[peer]), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(transport_shm.attach(nodes[i], READ_ONLY, 1, BYTES, read_only[1]), 0);
 	return 0;
 }
 
@@ -96,6 +110,17 @@ static void what_lies_outside_is_refused(void **state)
 	assert_int_equal(transport_shm.post_read(nodes[0], NULL, 1, SEGMENT + 1, 0, &word, 8), -EINVAL);
 }
 
+static void what_peers_have_no_business_in_is_refused(void **state)
+{
+	uint64_t word = 0;
+
+	(void)state;
+	assert_int_equal(transport_shm.post_read(nodes[0], NULL, 1, READ_ONLY, 0, &word, 8), 0);
+	assert_int_equal(transport_shm.post_write(nodes[0], NULL, 1, READ_ONLY, 0, &word, 8), -EINVAL);
+	assert_int_equal(transport_shm.post_fetch_add(nodes[0], NULL, 1, READ_ONLY, 0, 1, &word), -EINVAL);
+	assert_int_equal(transport_shm.post_write(nodes[1], NULL, 1, READ_ONLY, 0, &word, 8), -EINVAL);
+}
+
 static void atomics_return_what_was_there(void **state)
 {
 	uint64_t old = 99, *word = (uint64_t *)(void *)(memory[1] + 64);
@@ -123,13 +148,14 @@ static void a_wrong_key_is_refused(void **state)
 	} wrong[] = {{0x7ffffffe, 0, BYTES},
 		     {(int32_t)getpid(), 1000000, BYTES},
 		     {(int32_t)getpid(), files[1], BYTES * 2}};
-	struct segment_key key;
+	unsigned char key[64];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-		memset(&key, 0, sizeof key);
-		memcpy(&key, &wrong[i], sizeof wrong[i]);
-		assert_true(transport_shm.attach(nodes[0], SEGMENT + 2, 1, &key) < 0);
+		memset(key, 0, sizeof key);
+		memcpy(key, &wrong[i], sizeof wrong[i]);
+		assert_true(transport_shm.attach(nodes[0], SEGMENT + 4, 1, wrong[i].bytes, key) < 0);
+		assert_int_equal(transport_shm.attach(nodes[0], SEGMENT + 4, 1, BYTES + 1, key), -EPROTO);
 	}
 }
 
@@ -210,6 +236,7 @@ int main(void)
 	    cmocka_unit_test(populating_allocates_and_keeps_what_is_there),
 	    cmocka_unit_test(bytes_arrive_and_neighbours_stay),
 	    cmocka_unit_test(what_lies_outside_is_refused),
+	    cmocka_unit_test(what_peers_have_no_business_in_is_refused),
 	    cmocka_unit_test(atomics_return_what_was_there),
 	    cmocka_unit_test(a_wrong_key_is_refused),
 	    cmocka_unit_test(data_is_never_older_than_its_version),

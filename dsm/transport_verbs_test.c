@@ -1,5 +1,6 @@
 /*
- * Tests of the verbs transport on a real device, soft-RoCE for example: nodes are processes of this machine.
+ * Tests of the verbs and the mixed transport on a real device, soft-RoCE for example: nodes are processes of
+ * this machine; for the mixed transport, nodes 0 and 1 count as one machine and node 2 as another.
  * Without a device what remains is that open() says so; the rest is skipped.
  */
 #include <setjmp.h>
@@ -47,9 +48,16 @@ static struct world {
 	atomic_int arrived;
 	atomic_int stop;
 	struct transport_address addresses[NODES_MAX];
-	unsigned char connections[NODES_MAX][NODES_MAX][256]; /* [from][to] */
-	struct segment_key keys[NODES_MAX][2];
+	unsigned char keys[NODES_MAX][2][256];
+	struct variant {
+		bool mixed;
+		uint64_t chunk_bytes, read_bytes; /* 0: the usual */
+		uint64_t wrong_key;		  /* of node 1 */
+	} variant;
 } * world;
+
+/* Of the next run_nodes(). */
+static struct variant next_variant;
 
 /* This process. */
 static struct {
@@ -82,7 +90,8 @@ static struct {
 		}                                                                                         \
 	} while (0)
 
-static const struct transport_ops *const ops = &transport_verbs;
+static const struct transport_ops *ops = &transport_verbs;
+static const uint64_t hosts[NODES_MAX] = {7, 7, 8};
 
 static double seconds_now(void)
 {
@@ -141,16 +150,27 @@ static struct transport_config config_of(int node, int nodes)
 	    .timeout_ns = world->timeout_ns,
 	    .device = getenv("MINORCA_VERBS_DEVICE"),
 	    .gid_index = -1,
+	    .chunk_bytes = world->variant.chunk_bytes ? world->variant.chunk_bytes : (uint64_t)1 << 30,
+	    .read_bytes = world->variant.read_bytes,
+	    .hosts = hosts,
+	    .job_key = {4711, node == 1 ? world->variant.wrong_key : 0},
 	};
 }
 
-static void *expose_segment(unsigned id, size_t bytes, bool atomic)
+static void *expose_segment(unsigned id, size_t bytes, unsigned access)
 {
-	struct segment_memory memory = {.bytes = bytes, .page_bytes = 4096, .atomic = atomic};
+	struct segment_memory memory = {
+	    .name = "memory", .bytes = bytes, .page_bytes = 4096, .access = access};
 
 	memory.base = shared_memory(bytes, &memory.fd);
-	CHECK_RETURNS(ops->expose(own.transport, id, &memory, &world->keys[own.node][id - DATA]), 0);
+	CHECK(ops->key_bytes(own.transport, bytes) <= sizeof world->keys[0][0]);
+	CHECK_RETURNS(ops->expose(own.transport, id, &memory, world->keys[own.node][id - DATA]), 0);
 	return memory.base;
+}
+
+static size_t segment_bytes(unsigned id)
+{
+	return id == DATA ? DATA_BYTES : WORDS_BYTES;
 }
 
 static void start_node(int node)
@@ -159,19 +179,17 @@ static void start_node(int node)
 
 	own.node = node;
 	report_set_node(node);
+	ops = world->variant.mixed ? &transport_mixed : &transport_verbs;
 	CHECK_RETURNS(ops->open(&config, &own.transport, &world->addresses[node]), 0);
-	CHECK(ops->connection_bytes(own.transport) <= sizeof world->connections[0][0]);
-	for (int peer = 0; peer < world->nodes; peer++)
-		CHECK_RETURNS(ops->connection_fill(own.transport, peer, world->connections[node][peer]), 0);
-	own.data = expose_segment(DATA, DATA_BYTES, false);
-	own.words = expose_segment(WORDS, WORDS_BYTES, true);
+	own.data = expose_segment(DATA, DATA_BYTES, PEERS_READ | PEERS_WRITE);
+	own.words = expose_segment(WORDS, WORDS_BYTES, PEERS_READ | PEERS_ATOMIC);
 	meet();
 	for (int peer = 0; peer < world->nodes; peer++) {
-		CHECK_RETURNS(ops->connect(own.transport, peer, &world->addresses[peer],
-					   world->connections[peer][node]),
-			      0);
+		CHECK_RETURNS(ops->connect(own.transport, peer, &world->addresses[peer]), 0);
 		for (unsigned id = DATA; id <= WORDS; id++)
-			CHECK_RETURNS(ops->attach(own.transport, id, peer, &world->keys[peer][id - DATA]), 0);
+			CHECK_RETURNS(ops->attach(own.transport, id, peer, segment_bytes(id),
+						  world->keys[peer][id - DATA]),
+				      0);
 	}
 	meet();
 }
@@ -206,6 +224,8 @@ static void run_nodes(int nodes, uint64_t timeout_ns, int victim, void (*body)(v
 	int status[NODES_MAX];
 
 	memset(world, 0, sizeof *world);
+	world->variant = next_variant;
+	memset(&next_variant, 0, sizeof next_variant);
 	world->nodes = nodes;
 	world->timeout_ns = timeout_ns;
 	for (int node = 0; node < nodes; node++)
@@ -380,7 +400,7 @@ static void check_every_operation(void)
 {
 	uint64_t *old = (uint64_t *)(void *)lane()->scratch;
 	unsigned char *buffer = lane()->scratch + 64;
-	uint64_t on_stack = 0x1122334455667788;
+	uint64_t word_there = 0x1122334455667788;
 
 	memset(own.data, 'a' + own.node, 4096);
 	own.words[3] = 100;
@@ -394,9 +414,10 @@ static void check_every_operation(void)
 		for (int i = 0; i < 4095; i++)
 			CHECK(buffer[i] == 'a' + peer);
 
-		/* Small, from anywhere; large, from scratch; from an exposed segment. */
+		/* Small and large, from scratch; from an exposed segment. */
 		memset(buffer, 'A' + own.node, 1000);
-		CHECK_RETURNS(ops->post_write(own.transport, lane(), peer, DATA, mine, &on_stack, 8), 0);
+		memcpy(old, &word_there, 8);
+		CHECK_RETURNS(ops->post_write(own.transport, lane(), peer, DATA, mine, old, 8), 0);
 		CHECK_RETURNS(ops->post_write(own.transport, lane(), peer, DATA, mine + 8, buffer, 1000), 0);
 		CHECK_RETURNS(ops->post_write(own.transport, lane(), peer, DATA, mine + 1008, own.data, 2000),
 			      0);
@@ -404,7 +425,7 @@ static void check_every_operation(void)
 		CHECK_RETURNS(complete(), 0);
 		CHECK_RETURNS(ops->post_read(own.transport, lane(), peer, DATA, mine, buffer, 3008), 0);
 		CHECK_RETURNS(complete(), 0);
-		CHECK(memcmp(buffer, &on_stack, 8) == 0);
+		CHECK(memcmp(buffer, &word_there, 8) == 0);
 		for (int i = 8; i < 3008; i++)
 			CHECK(buffer[i] == (i < 1008 ? 'A' : 'a') + own.node);
 
@@ -431,12 +452,20 @@ static void every_operation_reaches_every_node(void **state)
 	run_nodes(2, TIMEOUT_NS, -1, check_every_operation);
 }
 
+static void every_operation_reaches_near_and_far_nodes(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_every_operation);
+}
+
 static void check_refusals(void)
 {
 	uint64_t *old = (uint64_t *)(void *)lane()->scratch;
 	unsigned char *buffer = lane()->scratch;
 	unsigned char elsewhere[512] = {0};
-	struct segment_key key = world->keys[0][0];
+	unsigned char *key = world->keys[0][0];
 
 	CHECK_RETURNS(ops->post_read(own.transport, lane(), 0, DATA, DATA_BYTES - 7, buffer, 8), -EINVAL);
 	CHECK_RETURNS(ops->post_read(own.transport, lane(), 0, DATA, UINT64_MAX - 3, buffer, 8), -EINVAL);
@@ -448,12 +477,13 @@ static void check_refusals(void)
 	CHECK_RETURNS(ops->post_write(own.transport, lane(), 0, DATA, DATA_BYTES, elsewhere, 1), -EINVAL);
 	CHECK_RETURNS(ops->post_write(own.transport, lane(), 0, DATA, 0, elsewhere, sizeof elsewhere),
 		      -EINVAL);
+	CHECK_RETURNS(ops->post_write(own.transport, lane(), 0, WORDS, 0, buffer, 8), -EINVAL);
 	CHECK_RETURNS(ops->post_fetch_add(own.transport, lane(), 0, WORDS, 4, 1, old), -EINVAL);
 	CHECK_RETURNS(ops->post_fetch_add(own.transport, lane(), 0, WORDS, WORDS_BYTES, 1, old), -EINVAL);
 	CHECK_RETURNS(ops->post_fetch_add(own.transport, lane(), 0, DATA, 0, 1, old), -EINVAL);
 	CHECK_RETURNS(ops->post_fetch_add(own.transport, lane(), 0, WORDS, 0, 1, own.words), -EINVAL);
-	key.bytes[5] ^= 1;
-	CHECK_RETURNS(ops->attach(own.transport, DATA, 0, &key), -EPROTO);
+	CHECK_RETURNS(ops->attach(own.transport, DATA, 0, DATA_BYTES, key), -EINVAL); /* it is */
+	CHECK_RETURNS(ops->attach(own.transport, DATA + 2, 0, DATA_BYTES, key), -EPROTO);
 	CHECK_RETURNS(complete(), 0);
 
 	ops->detach(own.transport, DATA);
@@ -502,15 +532,50 @@ static void operations_larger_than_a_message_are_split(void **state)
 	run_nodes(2, TIMEOUT_NS, -1, check_large);
 }
 
+static void operations_over_chunks_of_memory_are_split_and_so_are_long_reads(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant = (struct variant){.chunk_bytes = (uint64_t)2 << 20, .read_bytes = (uint64_t)256 << 10};
+	run_nodes(2, TIMEOUT_NS, -1, check_large);
+}
+
+/* Node 1 has another job's key. */
+static void check_strangers(void)
+{
+	if (own.node == 0) {
+		int error = ops->post_read(own.transport, lane(), 1, DATA, 0, lane()->scratch, 8);
+
+		CHECK_RETURNS(error, -EHOSTDOWN);
+		/* Ourselves we reach. */
+		CHECK_RETURNS(ops->post_read(own.transport, lane(), 0, DATA, 0, lane()->scratch, 8), 0);
+		CHECK_RETURNS(complete(), 0);
+	}
+	stop_node();
+}
+
+static void a_node_without_the_key_of_the_job_cannot_connect(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.wrong_key = 1;
+	run_nodes(2, 2 * SECOND_NS, -1, check_strangers);
+}
+
 static void check_many(void)
 {
 	enum { MANY = 5000 };
 	uint64_t *old = (uint64_t *)(void *)lane()->scratch;
 	int peer = (own.node + 1) % world->nodes;
 
-	for (uint64_t i = 0; i < MANY; i++)
-		CHECK_RETURNS(
-		    ops->post_write(own.transport, lane(), i % 5 ? peer : own.node, DATA, i * 8, &i, 8), 0);
+	uint64_t *values = (uint64_t *)(void *)(own.data + (4 << 20));
+
+	for (uint64_t i = 0; i < MANY; i++) {
+		values[i] = i;
+		CHECK_RETURNS(ops->post_write(own.transport, lane(), i % 5 ? peer : own.node, DATA, i * 8,
+					      &values[i], 8),
+			      0);
+	}
 	for (uint64_t i = 0; i < MANY; i++)
 		CHECK_RETURNS(ops->post_fetch_add(own.transport, lane(), peer, WORDS, 0, 1, &old[i % 2]), 0);
 	CHECK_RETURNS(complete(), 0);
@@ -608,7 +673,8 @@ static void check_overtaking(void)
 		/* A long read, so that what follows has time to overtake it; it ends with the word that is
 		 * written. */
 		CHECK_RETURNS(ops->post_read(own.transport, lane(), peer, DATA, 0, copy, 16384), 0);
-		CHECK_RETURNS(ops->post_write(own.transport, lane(), peer, DATA, 16376, &next, 8), 0);
+		before[4] = next;
+		CHECK_RETURNS(ops->post_write(own.transport, lane(), peer, DATA, 16376, &before[4], 8), 0);
 		CHECK_RETURNS(ops->post_read(own.transport, lane(), peer, WORDS, 64, &before[0], 8), 0);
 		CHECK_RETURNS(ops->post_fetch_add(own.transport, lane(), peer, WORDS, 64, 1, &before[1]), 0);
 		CHECK_RETURNS(ops->post_read(own.transport, lane(), peer, WORDS, 64, &before[2], 8), 0);
@@ -625,6 +691,22 @@ static void nothing_overtakes_a_read(void **state)
 	(void)state;
 	NEED_DEVICE();
 	run_nodes(2, TIMEOUT_NS, -1, check_overtaking);
+}
+
+static void nothing_overtakes_what_goes_another_way(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_overtaking);
+}
+
+static void near_and_far_nodes_see_no_data_older_than_its_version(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_publication);
 }
 
 /* Takes a lock word by compare-and-swap, adds one to a word with a read and a write, and lets the lock go. */
@@ -675,12 +757,26 @@ static void atomics_of_all_nodes_and_lanes_exclude_each_other(void **state)
 	run_nodes(2, TIMEOUT_NS, -1, check_atomics);
 }
 
+static void atomics_of_near_and_far_nodes_exclude_each_other(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	next_variant.mixed = true;
+	run_nodes(3, TIMEOUT_NS, -1, check_atomics);
+}
+
 /* --- failure ------------------------------------------------------------------------------------------- */
 
 #define VICTIM 2
 
 static void check_loss(void)
 {
+	/* Lane 0 of node 0 has a queue pair to it, no other has. */
+	if (own.node == 0) {
+		CHECK_RETURNS(ops->post_read(own.transport, lane(), VICTIM, DATA, 0, lane()->scratch, 8), 0);
+		CHECK_RETURNS(complete(), 0);
+	}
+	meet();
 	if (own.node == VICTIM) {
 		raise(SIGKILL);
 	} else {
@@ -783,12 +879,18 @@ int main(void)
 	    cmocka_unit_test(a_device_port_or_gid_that_is_not_there_is_an_error),
 	    cmocka_unit_test(too_little_locked_memory_is_an_error),
 	    cmocka_unit_test(every_operation_reaches_every_node),
+	    cmocka_unit_test(every_operation_reaches_near_and_far_nodes),
 	    cmocka_unit_test(what_lies_outside_a_segment_is_refused_before_it_is_posted),
 	    cmocka_unit_test(operations_larger_than_a_message_are_split),
+	    cmocka_unit_test(operations_over_chunks_of_memory_are_split_and_so_are_long_reads),
+	    cmocka_unit_test(a_node_without_the_key_of_the_job_cannot_connect),
 	    cmocka_unit_test(thousands_of_posts_need_no_complete_between_them),
 	    cmocka_unit_test(data_are_no_older_than_the_version_read_before_them),
 	    cmocka_unit_test(nothing_overtakes_a_read),
+	    cmocka_unit_test(nothing_overtakes_what_goes_another_way),
+	    cmocka_unit_test(near_and_far_nodes_see_no_data_older_than_its_version),
 	    cmocka_unit_test(atomics_of_all_nodes_and_lanes_exclude_each_other),
+	    cmocka_unit_test(atomics_of_near_and_far_nodes_exclude_each_other),
 	    cmocka_unit_test(a_peer_that_is_killed_shows_as_down_within_the_time_out),
 	    cmocka_unit_test(costs_are_printed),
 	};

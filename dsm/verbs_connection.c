@@ -169,7 +169,7 @@ int verbs_check_peer(const struct verbs_device *device, int node, const struct v
 	return -EPROTO;
 }
 
-static struct ibv_ah_attr way_to(const struct verbs_device *device, const struct verbs_address *peer)
+struct ibv_ah_attr verbs_way_to(const struct verbs_device *device, const struct verbs_address *peer)
 {
 	struct ibv_ah_attr way = {
 	    .dlid = peer->lid,
@@ -186,6 +186,15 @@ static struct ibv_ah_attr way_to(const struct verbs_device *device, const struct
 	return way;
 }
 
+void verbs_report_no_way(const struct verbs_device *device, int node, int error)
+{
+	report(
+	    "cannot connect to node %d by RDMA (device %s, port %d, GID %d, %s): %s; are both ports on one "
+	    "network? MINORCA_VERBS_DEVICE, MINORCA_VERBS_PORT and MINORCA_VERBS_GID choose others",
+	    node, device->name, device->port, device->gid_index, link_name(&device->address),
+	    strerror(error));
+}
+
 static uint8_t lesser(uint8_t a, uint8_t b)
 {
 	return a < b ? a : b;
@@ -196,7 +205,7 @@ static int ready_to_receive(const struct verbs_device *device, struct ibv_qp *pa
 {
 	struct ibv_qp_attr attr = {
 	    .qp_state = IBV_QPS_RTR,
-	    .ah_attr = way_to(device, peer),
+	    .ah_attr = verbs_way_to(device, peer),
 	    .path_mtu = (enum ibv_mtu)lesser(device->address.mtu, peer->mtu),
 	    .dest_qp_num = end->queue_pair,
 	    .rq_psn = end->packet,
@@ -236,11 +245,6 @@ int verbs_pair_connect(const struct verbs_device *device, struct ibv_qp *pair, u
 		error = ready_to_send(device, pair, packet, peer, timeout_ns);
 	if (!error)
 		return 0;
-	/* The kernel resolves the peer's Ethernet address here: that is what usually fails. */
-	report(
-	    "cannot connect to node %d by RDMA (device %s, port %d, GID %d, %s): %s; are both ports on one "
-	    "network? MINORCA_VERBS_DEVICE, MINORCA_VERBS_PORT and MINORCA_VERBS_GID choose others",
-	    node, device->name, device->port, device->gid_index, link_name(&device->address),
-	    strerror(error));
+	verbs_report_no_way(device, node, error);
 	return -error;
 }

@@ -26,7 +26,7 @@ struct verbs_endpoint {
  */
 int verbs_endpoint_open(const struct verbs_device *device, struct ibv_pd *common, struct verbs_endpoint *out);
 
-/** Undoes it; its queue pairs are gone. @common is what it was opened with. */
+/** Undoes it; its queue pairs are gone. @common is what it was opened with. An empty one stays as it is. */
 void verbs_endpoint_close(struct verbs_endpoint *endpoint, const struct ibv_pd *common);
 
 /**
@@ -38,8 +38,14 @@ void verbs_endpoint_close(struct verbs_endpoint *endpoint, const struct ibv_pd *
 int verbs_pair_create(const struct verbs_device *device, const struct verbs_endpoint *endpoint,
 		      struct ibv_qp **pair, unsigned *inline_bytes);
 
+/** The way to @peer's port. */
+struct ibv_ah_attr verbs_way_to(const struct verbs_device *device, const struct verbs_address *peer);
+
 /** Whether @peer's port can be reached from ours at all. @return 0; -EPROTO, reported. */
 int verbs_check_peer(const struct verbs_device *device, int node, const struct verbs_address *peer);
+
+/** Says that @node cannot be reached. @error: an errno. */
+void verbs_report_no_way(const struct verbs_device *device, int node, int error);
 
 /**
  * Connects a queue pair to its other end, which may be itself, and makes it ready.

@@ -16,6 +16,9 @@
 /* How long a stopped queue pair may take to give its requests back. */
 #define FLUSH_NS 1000000000ull
 
+/* How much longer than its time-out a lane waits for the connector. */
+#define CONNECTOR_GRACE_NS 1000000000ull
+
 static inline uint64_t request_id(uint32_t peer, uint32_t sequence)
 {
 	return (uint64_t)peer << 32 | sequence;
@@ -26,12 +29,12 @@ static inline bool is_after(uint32_t sequence, uint32_t other)
 	return (int32_t)(sequence - other) > 0;
 }
 
-void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, struct ibv_cq *completions,
+void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, unsigned index,
 		     struct verbs_queue *queues)
 {
 	memset(lane, 0, sizeof *lane);
 	lane->common = common;
-	lane->completions = completions;
+	lane->index = index;
 	lane->queues = queues;
 	for (unsigned i = 0; i < VERBS_BATCH; i++) {
 		lane->requests[i].sg_list = &lane->buffers[i];
@@ -125,6 +128,9 @@ static void queue_hand_over(struct verbs_lane *lane, uint32_t peer)
 		 * the device's reading of the request. */
 		int error = ibv_post_send(queue->pair, queue->first, &refused);
 
+		lane->counts.requests += queue->batched;
+		lane->counts.doorbells++;
+
 		if (error)
 			chain_refused(lane, peer, refused, error);
 		else
@@ -166,6 +172,7 @@ static int lane_poll(struct verbs_lane *lane)
 	 * device's writing of the completion after the data. */
 	int count = ibv_poll_cq(lane->completions, POLL_ENTRIES, completions);
 
+	lane->counts.completions += count > 0 ? (unsigned)count : 0;
 	for (int i = 0; i < count; i++) {
 		uint32_t peer = (uint32_t)(completions[i].wr_id >> 32);
 
@@ -187,7 +194,7 @@ static void lane_give_up(struct verbs_lane *lane, int error, const char *what)
 	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
 		struct verbs_queue *queue = &lane->queues[peer];
 
-		if (!queue->pair || queue->retired == queue->posted - queue->batched)
+		if (queue->retired == queue->posted - queue->batched)
 			continue;
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
 		report_peer(lane, peer, error, what, 0);
@@ -223,6 +230,8 @@ static void lane_wait(struct verbs_lane *lane, unsigned allowed)
 			lane_give_up(lane, -EIO, "the completion queue is broken");
 		} else if (!backoff(&turns)) {
 			continue;
+		} else if (atomic_load_explicit(&lane->broken, memory_order_relaxed)) {
+			lane_give_up(lane, -EIO, "the completion queue overran or its device failed");
 		} else if (end_ns == 0) {
 			end_ns = clock_ns() + lane->common->timeout_ns;
 		} else if (clock_ns() >= end_ns) {
@@ -267,7 +276,7 @@ static void fill(struct ibv_send_wr *wr, const struct verbs_request *request, ui
 {
 	wr->wr_id = request_id(peer, sequence);
 	wr->opcode = request->opcode;
-	wr->send_flags = (fence ? IBV_SEND_FENCE : 0) | (request->is_inline ? IBV_SEND_INLINE : 0);
+	wr->send_flags = fence ? IBV_SEND_FENCE : 0;
 	wr->sg_list->addr = (uintptr_t)request->local;
 	wr->sg_list->length = request->bytes;
 	wr->sg_list->lkey = request->local_key;
@@ -289,15 +298,80 @@ static void take_inline(struct verbs_lane *lane, struct ibv_send_wr *wr, const s
 
 	memcpy(copy, request->local, request->bytes);
 	wr->sg_list->addr = (uintptr_t)copy;
+	wr->send_flags |= IBV_SEND_INLINE;
+}
+
+/* The first request to a peer: has a queue pair made, and waits for it. */
+static int queue_make(struct verbs_lane *lane, struct verbs_queue *queue, uint32_t peer)
+{
+	/* The connector has a bound of its own, and more to say of it. */
+	uint64_t end_ns = clock_ns() + lane->common->timeout_ns + CONNECTOR_GRACE_NS;
+	unsigned turns = 0, state = atomic_load_explicit(&queue->state, memory_order_acquire);
+
+	if (state == QUEUE_UNASKED) {
+		state = QUEUE_ASKED;
+		atomic_store_explicit(&queue->state, state, memory_order_relaxed);
+		lane->common->ask(lane->common->connector, lane->index, peer);
+	}
+	/* Acquire: pairs with the connector's release, whose queue pair we use then. */
+	while (state == QUEUE_ASKED) {
+		if (backoff(&turns) && clock_ns() >= end_ns) {
+			report_peer(lane, peer, -ETIMEDOUT, "this node's connector has not made a queue pair",
+				    0);
+			return -ETIMEDOUT;
+		}
+		state = atomic_load_explicit(&queue->state, memory_order_acquire);
+	}
+	return state == QUEUE_READY ? 0 : -EHOSTDOWN; /* the connector has said why */
+}
+
+/* Whether a request to the peer may be posted. */
+static int queue_check(struct verbs_lane *lane, struct verbs_queue *queue, uint32_t peer)
+{
+	if (queue->failed || atomic_load_explicit(&lane->common->peers[peer].lost, memory_order_relaxed))
+		return -EHOSTDOWN;
+	if (atomic_load_explicit(&queue->state, memory_order_acquire) == QUEUE_READY)
+		return 0;
+	return queue_make(lane, queue, peer);
+}
+
+/* A read or an atomic pushes the writes before it into memory; see verbs_plan.c. */
+static void note_writes(struct verbs_lane *lane, struct verbs_queue *queue,
+			const struct verbs_request *request)
+{
+	queue->unflushed = request->opcode == IBV_WR_RDMA_WRITE;
+	queue->flush_address = request->remote_address;
+	queue->flush_key = request->remote_key;
+	lane->unflushed |= queue->unflushed;
+}
+
+static void flush_writes(struct verbs_lane *lane)
+{
+	lane->unflushed = false;
+	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
+		const struct verbs_queue *queue = &lane->queues[peer];
+		const struct verbs_request read = {
+		    .opcode = IBV_WR_RDMA_READ,
+		    .bytes = 1,
+		    .remote_address = queue->flush_address,
+		    .remote_key = queue->flush_key,
+		    .local = lane->sink,
+		    .local_key = lane->sink_key,
+		};
+
+		if (queue->unflushed)
+			note_error(lane, verbs_lane_post(lane, peer, &read));
+	}
 }
 
 int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_request *request)
 {
 	struct verbs_queue *queue = &lane->queues[peer];
 
-	if (queue->failed || !queue->pair ||
-	    atomic_load_explicit(&lane->common->peers[peer].lost, memory_order_relaxed))
-		return -EHOSTDOWN;
+	int error = queue_check(lane, queue, peer);
+
+	if (error)
+		return error;
 	lane_make_room(lane);
 	if (lane->error)
 		return lane->error;
@@ -307,8 +381,10 @@ int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_r
 	queue->posted++;
 	fill(wr, request, peer, queue->posted,
 	     queue_fence(queue, request->opcode, lane->common->bus_atomics));
-	if (request->is_inline)
+	if (request->opcode == IBV_WR_RDMA_WRITE && request->bytes <= queue->inline_bytes)
 		take_inline(lane, wr, request);
+	if (lane->sink)
+		note_writes(lane, queue, request);
 	lane->batched_bytes += request->bytes;
 	if (queue->batched++ == 0) {
 		lane->touched[lane->touched_count++] = peer;
@@ -324,6 +400,8 @@ int verbs_lane_complete(struct verbs_lane *lane)
 {
 	int error;
 
+	if (lane->unflushed)
+		flush_writes(lane);
 	if (lane->batched)
 		lane_hand_over(lane);
 	if (lane->under_way)

@@ -9,8 +9,11 @@
  * and the completion queue have room for that many, so none can overflow, even if every request fails and
  * makes a completion of its own.
  *
- * A lane is used by one thread at a time; nothing here is shared but `struct verbs_lanes`. Everything but
- * verbs_lane_init() is async-signal-safe: it allocates nothing and takes no lock but the provider's own
+ * A queue pair is made when the lane first has something to say to that peer (verbs_connector.c makes it, and
+ * sees to the other end): the lane waits for that once.
+ *
+ * A lane is used by one thread at a time; shared are `struct verbs_lanes` and the queues' `state`. Everything
+ * but verbs_lane_init() is async-signal-safe: it allocates nothing and takes no lock but the provider's own
  * on queues that nobody else uses.
  */
 #ifndef MINORCA_DSM_VERBS_LANE_H
@@ -44,34 +47,62 @@ struct verbs_lanes {
 	unsigned window;
 	bool bus_atomics;
 	struct verbs_peer *peers; /* one per node */
+	/* Has the queue pair of a lane to a peer made, and returns at once. Async-signal-safe. */
+	void (*ask)(void *connector, unsigned lane, uint32_t peer);
+	void *connector;
 };
 
+/* Where a queue pair is in its life. The lane makes UNASKED to ASKED, the connector ASKED to the others. */
+enum verbs_queue_state { QUEUE_UNASKED, QUEUE_ASKED, QUEUE_READY, QUEUE_REFUSED };
+
 /*
- * One queue pair: this lane's to one peer. Owned by who holds the lane. Sequence numbers count requests, and
- * wrap; a request is "under way" when its number is after `retired`.
+ * One queue pair: this lane's to one peer. Sequence numbers count requests, and wrap; a request is "under
+ * way" when its number is after `retired`.
  */
 struct verbs_queue {
-	struct ibv_qp *pair;   /* NULL: not connected */
-	uint32_t posted;       /* of the last request taken */
-	uint32_t retired;      /* of the last request known to be done */
-	uint32_t last_read;    /* of the last read that no fence has waited for */
-	uint32_t last_atomic;  /* the same of atomics */
-	bool failed;	       /* for good */
-	unsigned inline_bytes; /* payload that may go inline, at most VERBS_INLINE_BYTES; immutable */
-	unsigned batched;      /* requests in the lane's batch ... */
+	/* Written by the connector before `state` is QUEUE_READY (release), read by the lane after (acquire).
+	 */
+	struct ibv_qp *pair;
+	unsigned inline_bytes; /* payload that may go inline, at most VERBS_INLINE_BYTES */
+	atomic_uint state;     /* enum verbs_queue_state */
+
+	/* Owned by who holds the lane. */
+	uint32_t posted;      /* of the last request taken */
+	uint32_t retired;     /* of the last request known to be done */
+	uint32_t last_read;   /* of the last read that no fence has waited for */
+	uint32_t last_atomic; /* the same of atomics */
+	bool failed;	      /* for good */
+	/* Of the last write that no read or atomic has followed, so that it may not be in memory yet when it
+	 * is complete; see verbs_plan.c. */
+	bool unflushed;
+	uint64_t flush_address;
+	uint32_t flush_key;
+	unsigned batched;		  /* requests in the lane's batch ... */
 	struct ibv_send_wr *first, *last; /* ... and the chain of them */
+};
+
+/* What the device was asked for since the start. */
+struct verbs_counts {
+	uint64_t requests, doorbells, completions;
 };
 
 struct verbs_lane {
 	/* Immutable. */
 	_Alignas(64) struct verbs_lanes *common;
-	struct ibv_cq *completions;
 	struct verbs_queue *queues; /* one per node */
+	unsigned index;
+	uint64_t *sink; /* not NULL: complete() flushes writes, by reading into this */
+	uint32_t sink_key;
+
+	struct ibv_cq *completions; /* made with the first queue pair, as that */
+	atomic_bool broken;	    /* the device has given up the completion queue; the connector tells */
 
 	/* Owned by who holds the lane. */
+	struct verbs_counts counts;
 	unsigned under_way; /* requests with the device */
 	unsigned batched;   /* requests in the batch */
 	size_t batched_bytes;
+	bool unflushed;		/* some queue is */
 	int error;		/* of the chain since the last complete(): the first */
 	unsigned touched_count; /* peers with requests in the batch */
 	uint32_t touched[VERBS_BATCH];
@@ -86,22 +117,23 @@ struct verbs_request {
 	uint32_t bytes;
 	uint64_t remote_address;
 	uint32_t remote_key;
-	uint32_t local_key; /* any, if is_inline */
-	const void *local;
-	bool is_inline; /* a write of at most inline_bytes, which are copied: @local is free at once */
+	uint32_t local_key;
+	const void *local; /* registered; a small write goes inline, and leaves it free at once */
 	uint64_t add_or_expected;
 	uint64_t desired;
 };
 
 /** Makes an empty lane; its queues are the caller's, zeroed, one per node. */
-void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, struct ibv_cq *completions,
+void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, unsigned index,
 		     struct verbs_queue *queues);
 
 /**
- * Takes a request for @peer < nodes. When the window is full it waits until half of it is free.
+ * Takes a request for @peer < nodes. When the window is full it waits until half of it is free; the first
+ * time, it waits until there is a queue pair.
  *
- * @return 0; -EHOSTDOWN: the peer is lost; or the error of an earlier request of this chain, met while
- * waiting. After any error what was taken before is still under way: complete() waits for it.
+ * @return 0; -EHOSTDOWN: the peer is lost; -ETIMEDOUT: there is no queue pair within the time-out; or the
+ * error of an earlier request of this chain, met while waiting. After any error what was taken before is
+ * still under way: complete() waits for it.
  */
 int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_request *request);
 

@@ -35,6 +35,7 @@ struct device_queue {
 	enum ibv_wc_status next;    /* how the next request ends */
 	unsigned served, calls;	    /* requests since the start; calls of post_send */
 	unsigned signalled, fenced; /* requests that asked for it */
+	enum ibv_wr_opcode last_opcode;
 };
 
 static struct {
@@ -70,6 +71,7 @@ static int device_post_send(struct ibv_qp *pair, struct ibv_send_wr *wr, struct 
 			memcpy(&queue->held[queue->count].payload, (void *)(uintptr_t)wr->sg_list->addr,
 			       sizeof(uint64_t));
 		queue->count++;
+		queue->last_opcode = wr->opcode;
 		queue->signalled += (wr->send_flags & IBV_SEND_SIGNALED) != 0;
 		queue->fenced += (wr->send_flags & IBV_SEND_FENCE) != 0;
 	}
@@ -133,15 +135,18 @@ static int set_up(void **state)
 	    (struct verbs_lanes){.timeout_ns = NEVER / 2, .nodes = NODES, .window = WINDOW, .peers = peers};
 	for (unsigned i = 0; i < NODES; i++) {
 		device.pairs[i].context = &device.context;
-		queues[i] = (struct verbs_queue){.pair = &device.pairs[i], .inline_bytes = 64};
+		queues[i] =
+		    (struct verbs_queue){.pair = &device.pairs[i], .inline_bytes = 64, .state = QUEUE_READY};
 	}
-	verbs_lane_init(&lane, &common, &device.completions, queues);
+	verbs_lane_init(&lane, &common, 5, queues);
+	lane.completions = &device.completions;
 	return 0;
 }
 
 static int post(uint32_t peer, enum ibv_wr_opcode opcode)
 {
-	const struct verbs_request request = {.opcode = opcode, .bytes = 8};
+	static uint64_t word;
+	const struct verbs_request request = {.opcode = opcode, .bytes = sizeof word, .local = &word};
 
 	return verbs_lane_post(&lane, peer, &request);
 }
@@ -240,7 +245,7 @@ static void bytes_that_go_inline_are_free_at_once(void **state)
 	device.asleep = true;
 	for (uint64_t i = 0; i < VERBS_BATCH; i++) {
 		const struct verbs_request small = {
-		    .opcode = IBV_WR_RDMA_WRITE, .bytes = sizeof i, .local = &i, .is_inline = true};
+		    .opcode = IBV_WR_RDMA_WRITE, .bytes = sizeof i, .local = &i};
 
 		assert_int_equal(verbs_lane_post(&lane, 1, &small), 0);
 	}
@@ -397,11 +402,105 @@ static void a_completion_queue_that_breaks_ends_the_wait(void **state)
 	assert_int_equal(post_read(1), -EHOSTDOWN);
 }
 
-static void a_peer_that_is_not_connected_is_down(void **state)
+static void a_device_that_says_that_it_failed_ends_the_wait(void **state)
 {
 	(void)state;
-	queues[1].pair = NULL;
+	assert_int_equal(post_read(1), 0);
+	device.asleep = true;
+	atomic_store(&lane.broken, true);
+	assert_int_equal(verbs_lane_complete(&lane), -EIO);
+	assert_true(device.queues[1].stopped);
+}
+
+static void what_the_device_was_asked_for_is_counted(void **state)
+{
+	(void)state;
+	post_write(1), post_write(1), post_write(2), post_atomic(2), post_write(2);
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+	assert_int_equal(lane.counts.requests, 5);
+	assert_int_equal(lane.counts.doorbells, 2);
+	assert_int_equal(lane.counts.completions, 2);
+}
+
+static void a_chain_that_ends_in_writes_is_flushed_where_cpus_look(void **state)
+{
+	uint64_t sink;
+
+	(void)state;
+	lane.sink = &sink;
+	post_write(1), post_write(1);  /* flushed */
+	post_write(2), post_atomic(2); /* the atomic does */
+	post_atomic(3), post_write(3); /* flushed */
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+	assert_int_equal(device.queues[1].served, 3);
+	assert_int_equal(device.queues[1].last_opcode, IBV_WR_RDMA_READ);
+	assert_int_equal(device.queues[2].served, 2);
+	assert_int_equal(device.queues[3].served, 3);
+	assert_int_equal(device.completions_given, 3);
+	assert_int_equal(verbs_lane_complete(&lane), 0); /* once */
+	assert_int_equal(device.queues[1].served, 3);
+}
+
+/* --- queue pairs that are not made yet ----------------------------------------------------------------- */
+
+/* A connector that answers at once, with what it is told to. */
+static struct {
+	enum verbs_queue_state answer;
+	unsigned asked;
+} connector;
+
+static void ask(void *c, unsigned lane_index, uint32_t peer)
+{
+	assert_ptr_equal(c, &connector);
+	assert_int_equal(lane_index, 5);
+	assert_int_equal(atomic_load(&queues[peer].state), QUEUE_ASKED);
+	connector.asked++;
+	queues[peer].pair = &device.pairs[peer];
+	atomic_store(&queues[peer].state, connector.answer);
+}
+
+static void have_queue_of_peer_1_made(enum verbs_queue_state answer)
+{
+	connector.answer = answer;
+	connector.asked = 0;
+	common.ask = ask;
+	common.connector = &connector;
+	queues[1] = (struct verbs_queue){.state = QUEUE_UNASKED};
+}
+
+static void the_first_request_to_a_peer_has_a_queue_pair_made(void **state)
+{
+	(void)state;
+	have_queue_of_peer_1_made(QUEUE_READY);
+	assert_int_equal(post_read(1), 0);
+	assert_int_equal(post_read(1), 0);
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+	assert_int_equal(device.queues[1].served, 2);
+	assert_int_equal(connector.asked, 1);
+}
+
+static void a_peer_that_refuses_a_queue_pair_is_down(void **state)
+{
+	(void)state;
+	have_queue_of_peer_1_made(QUEUE_REFUSED);
 	assert_int_equal(post_read(1), -EHOSTDOWN);
+	assert_int_equal(post_read(1), -EHOSTDOWN);
+	assert_int_equal(connector.asked, 1);
+	assert_int_equal(post_read(2), 0);
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+}
+
+static void a_queue_pair_that_is_not_made_ends_the_wait(void **state)
+{
+	(void)state;
+	common.timeout_ns = 1000000;
+	have_queue_of_peer_1_made(QUEUE_ASKED);
+	assert_int_equal(post_read(1), -ETIMEDOUT);
+	/* It may still come. */
+	atomic_store(&queues[1].state, QUEUE_READY);
+	assert_int_equal(post_read(1), 0);
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+	assert_int_equal(connector.asked, 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
@@ -428,7 +527,12 @@ int main(void)
 	    TEST(what_a_device_refuses_is_not_waited_for),
 	    TEST(silence_ends_with_the_time_out_and_buffers_that_are_free),
 	    TEST(a_completion_queue_that_breaks_ends_the_wait),
-	    TEST(a_peer_that_is_not_connected_is_down),
+	    TEST(a_device_that_says_that_it_failed_ends_the_wait),
+	    TEST(what_the_device_was_asked_for_is_counted),
+	    TEST(a_chain_that_ends_in_writes_is_flushed_where_cpus_look),
+	    TEST(the_first_request_to_a_peer_has_a_queue_pair_made),
+	    TEST(a_peer_that_refuses_a_queue_pair_is_down),
+	    TEST(a_queue_pair_that_is_not_made_ends_the_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

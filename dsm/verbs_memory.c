@@ -1,30 +1,39 @@
 /*
  * Registration of memory.
  *
- * The table is read by lanes on the fault path while another thread makes or destroys a region: so each entry
- * is a sequence lock. A reader that meets an entry in change passes it by: a buffer that somebody uses lies
- * in an entry that is stable.
+ * Pages of 2 MiB and 1 GiB need nothing said: the kernel finds that pinned memory is made of them, and gives
+ * the device page tables of the largest size that it knows (ib_umem_find_best_pgsz()). The flag
+ * IBV_ACCESS_HUGETLB is for on-demand paging only.
  */
 #include "dsm/verbs_memory.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "dsm/report.h"
+#include "dsm/verbs_wire.h"
 
 #define MIB_BYTES ((size_t)1 << 20)
 #define SMALL_PAGE_BYTES 4096u
 
-unsigned verbs_plan_access(const struct segment_memory *memory, bool on_demand, bool on_demand_atomic,
-			   int *flags)
+/* --- one registration ---------------------------------------------------------------------------------- */
+
+unsigned verbs_plan_access(const struct segment_memory *memory, bool served, bool on_demand,
+			   bool on_demand_atomic, int *flags)
 {
-	int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
+	bool atomic = served && memory->access & PEERS_ATOMIC;
+	int access = IBV_ACCESS_LOCAL_WRITE;
 	unsigned count = 0;
 
-	if (memory->atomic)
+	if (served && memory->access & PEERS_READ)
+		access |= IBV_ACCESS_REMOTE_READ;
+	if (served && memory->access & PEERS_WRITE)
+		access |= IBV_ACCESS_REMOTE_WRITE;
+	if (atomic)
 		access |= IBV_ACCESS_REMOTE_ATOMIC;
-	if (on_demand && (!memory->atomic || on_demand_atomic)) {
+	if (on_demand && (!atomic || on_demand_atomic)) {
 		/* Not every device with on-demand paging knows huge pages; on those that do, one entry of its
 		 * page table serves where 512 would. */
 		if (memory->page_bytes > SMALL_PAGE_BYTES)
@@ -35,7 +44,8 @@ unsigned verbs_plan_access(const struct segment_memory *memory, bool on_demand, 
 	return count;
 }
 
-void verbs_report_locked_memory(const char *what, size_t bytes, int error)
+/* Says that memory could not be had, and how to raise the limit of locked memory. */
+static void report_locked_memory(const char *what, size_t bytes, int error)
 {
 	struct rlimit limit = {0};
 
@@ -68,7 +78,7 @@ int verbs_register(struct ibv_pd *domain, const char *what, void *base, size_t b
 		error = errno;
 	}
 	if (error == ENOMEM || error == EAGAIN) {
-		verbs_report_locked_memory(what, bytes, error);
+		report_locked_memory(what, bytes, error);
 		return -ENOMEM;
 	}
 	if (error == EFAULT) {
@@ -82,60 +92,63 @@ int verbs_register(struct ibv_pd *domain, const char *what, void *base, size_t b
 	return -error;
 }
 
-static void entry_write(struct verbs_registered *entry, uintptr_t base, size_t bytes, uint32_t key)
-{
-	unsigned version = atomic_load_explicit(&entry->version, memory_order_relaxed);
+/* --- a segment ----------------------------------------------------------------------------------------- */
 
-	atomic_store_explicit(&entry->version, version + 1, memory_order_relaxed);
-	/* The odd version before the fields; pairs with the acquire fence in entry_holds(). */
-	atomic_thread_fence(memory_order_release);
-	atomic_store_explicit(&entry->base, base, memory_order_relaxed);
-	atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
-	atomic_store_explicit(&entry->local_key, key, memory_order_relaxed);
-	/* The fields before the even version; pairs with the acquire load in entry_holds(). */
-	atomic_store_explicit(&entry->version, version + 2, memory_order_release);
+static int register_chunk(const struct verbs_registrar *registrar, const struct segment_memory *memory,
+			  struct verbs_registered *segment, size_t chunk, uint32_t *remote_key)
+{
+	uint64_t offset = (uint64_t)chunk << registrar->chunk_shift, left = memory->bytes - offset;
+	uint64_t bytes = left >> registrar->chunk_shift ? (uint64_t)1 << registrar->chunk_shift : left;
+	bool served = !memory->is_served || memory->is_served(memory->argument, offset, bytes);
+	int flags[VERBS_ACCESS_MOST];
+	unsigned count =
+	    verbs_plan_access(memory, served, registrar->on_demand, registrar->on_demand_atomic, flags);
+	struct ibv_mr *region;
+	int error = verbs_register(registrar->domain, memory->name, (unsigned char *)memory->base + offset,
+				   bytes, flags, count, &region);
+
+	if (error) {
+		if (chunk)
+			report("(%llu MiB of %s were registered before)",
+			       (unsigned long long)(offset / MIB_BYTES), memory->name);
+		return error;
+	}
+	segment->chunks[chunk] = region;
+	segment->local_keys[chunk] = region->lkey;
+	*remote_key = served ? region->rkey : VERBS_NO_KEY;
+	return 0;
 }
 
-void verbs_registered_set(struct verbs_registered *entry, struct ibv_mr *region, void *base, size_t bytes)
+int verbs_segment_register(const struct verbs_registrar *registrar, const struct segment_memory *memory,
+			   struct verbs_registered *out, uint32_t *remote_keys)
 {
-	entry->region = region;
-	entry_write(entry, (uintptr_t)base, bytes, region->lkey);
+	size_t count = verbs_chunks(memory->bytes, registrar->chunk_shift);
+	struct verbs_registered segment = {
+	    .base = (uintptr_t)memory->base,
+	    .bytes = memory->bytes,
+	    .local_keys = calloc(count, sizeof *segment.local_keys),
+	    .chunks = calloc(count, sizeof(struct ibv_mr *)),
+	    .chunk_count = count,
+	};
+	int error = segment.local_keys && segment.chunks ? 0 : -ENOMEM;
+
+	if (error)
+		report("no memory for the keys of %s", memory->name);
+	for (size_t i = 0; i < count && !error; i++)
+		error = register_chunk(registrar, memory, &segment, i, &remote_keys[i]);
+	if (error)
+		verbs_segment_deregister(&segment);
+	else
+		*out = segment;
+	return error;
 }
 
-void verbs_registered_clear(struct verbs_registered *entry)
+void verbs_segment_deregister(struct verbs_registered *segment)
 {
-	if (!entry->region)
-		return;
-	entry_write(entry, 0, 0, 0);
-	ibv_dereg_mr(entry->region);
-	entry->region = NULL;
-}
-
-static bool entry_holds(struct verbs_registered *entry, uintptr_t address, size_t bytes, uint32_t *key)
-{
-	/* Pairs with the release store at the end of entry_write(). */
-	unsigned before = atomic_load_explicit(&entry->version, memory_order_acquire);
-	uintptr_t base = atomic_load_explicit(&entry->base, memory_order_relaxed);
-	size_t length = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
-	uint32_t found = atomic_load_explicit(&entry->local_key, memory_order_relaxed);
-
-	/* Pairs with the release fence in entry_write(): a field that was new makes this version differ. */
-	atomic_thread_fence(memory_order_acquire);
-	if (before % 2 || atomic_load_explicit(&entry->version, memory_order_relaxed) != before)
-		return false;
-	if (address < base || bytes > length || address - base > length - bytes)
-		return false;
-	*key = found;
-	return true;
-}
-
-bool verbs_find_local_key(struct verbs_registered *entries, unsigned likely, const void *address,
-			  size_t bytes, uint32_t *key)
-{
-	if (entry_holds(&entries[likely], (uintptr_t)address, bytes, key))
-		return true;
-	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
-		if (entry_holds(&entries[i], (uintptr_t)address, bytes, key))
-			return true;
-	return false;
+	for (size_t i = 0; segment->chunks && i < segment->chunk_count; i++)
+		if (segment->chunks[i])
+			ibv_dereg_mr(segment->chunks[i]);
+	free(segment->chunks);
+	free(segment->local_keys);
+	*segment = (struct verbs_registered){0};
 }

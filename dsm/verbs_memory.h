@@ -1,11 +1,10 @@
 /*
- * Memory of this node that its device may use: how it is registered, and the table in which the hot path
- * finds the local key of a buffer.
+ * Memory of this node that its device may use: registered in chunks, so that no registration is larger than a
+ * device or the kernel takes, and so that what peers have no business in has no key that they could use.
  */
 #ifndef MINORCA_DSM_VERBS_MEMORY_H
 #define MINORCA_DSM_VERBS_MEMORY_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,49 +13,57 @@
 
 #include "dsm/transport.h"
 
-/* A registered piece of memory. Written by the set-up thread, read by every lane meanwhile: see
- * verbs_memory.c. */
+/* A segment of this node. Set-up thread writes; lanes read, between expose() and detach(), which the caller
+ * orders. */
 struct verbs_registered {
-	atomic_uint version; /* odd while the others change */
-	_Atomic(uintptr_t) base;
-	atomic_size_t bytes; /* 0: none */
-	_Atomic(uint32_t) local_key;
-	struct ibv_mr *region; /* set-up thread only */
+	uintptr_t base;
+	size_t bytes;	      /* 0: none */
+	uint32_t *local_keys; /* of each chunk */
+	struct ibv_mr **chunks;
+	size_t chunk_count;
 };
 
 /* The most ways in which one registration is tried. */
 #define VERBS_ACCESS_MOST 3
 
+/** How many chunks of 2^@chunk_shift bytes a segment of @bytes has. */
+static inline size_t verbs_chunks(size_t bytes, unsigned chunk_shift)
+{
+	return (bytes + ((size_t)1 << chunk_shift) - 1) >> chunk_shift;
+}
+
 /**
- * The access flags to try for @memory, best first: on-demand paging by huge pages, on-demand paging, pinned.
+ * The access flags to try for a chunk of @memory, best first: on-demand paging by huge pages, on-demand
+ * paging, pinned.
  *
- * @param flags  VERBS_ACCESS_MOST of them
+ * @param served  peers need something in it
+ * @param flags   VERBS_ACCESS_MOST of them
  * @return how many.
  */
-unsigned verbs_plan_access(const struct segment_memory *memory, bool on_demand, bool on_demand_atomic,
-			   int *flags);
+unsigned verbs_plan_access(const struct segment_memory *memory, bool served, bool on_demand,
+			   bool on_demand_atomic, int *flags);
 
 /** Registers memory. @return 0; -ENOMEM, -ENOSPC, -EIO ..., reported. */
 int verbs_register(struct ibv_pd *domain, const char *what, void *base, size_t bytes, const int *flags,
 		   unsigned count, struct ibv_mr **out);
 
-/** Says that memory for @what, @bytes of it, could not be had, and how to raise the limit on locked memory.
- */
-void verbs_report_locked_memory(const char *what, size_t bytes, int error);
-
-/** Puts a registration into the table's @entry. */
-void verbs_registered_set(struct verbs_registered *entry, struct ibv_mr *region, void *base, size_t bytes);
-
-/** Takes the entry's registration out of the table and ends it. An empty entry stays as it is. */
-void verbs_registered_clear(struct verbs_registered *entry);
+/* What decides how a segment is registered. */
+struct verbs_registrar {
+	struct ibv_pd *domain;
+	unsigned chunk_shift;
+	bool on_demand, on_demand_atomic;
+};
 
 /**
- * Finds the local key for @bytes at @address among SEGMENTS_MAX entries; looks at entry @likely first.
- * Async-signal-safe.
+ * Registers a segment, chunk by chunk.
  *
- * @return whether they lie in one entry.
+ * @param remote_keys  filled: of each chunk, VERBS_NO_KEY where peers need nothing
+ * @return 0; as verbs_register().
  */
-bool verbs_find_local_key(struct verbs_registered *entries, unsigned likely, const void *address,
-			  size_t bytes, uint32_t *key);
+int verbs_segment_register(const struct verbs_registrar *registrar, const struct segment_memory *memory,
+			   struct verbs_registered *out, uint32_t *remote_keys);
+
+/** Ends its registrations. An empty one stays as it is. */
+void verbs_segment_deregister(struct verbs_registered *segment);
 
 #endif

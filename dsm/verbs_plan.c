@@ -23,6 +23,13 @@
  * All memory is registered without IBV_ACCESS_RELAXED_ORDERING: with it, a write could become visible after
  * the atomic that announces it.
  *
+ * Visibility. That a write is complete says that the responder's device has it; it may still be on its way to
+ * memory. What comes over the same device later finds it there, for a device's reads and atomics push its
+ * writes before them. A CPU that loads the word might not, if it has learned by another way that the write is
+ * complete. Where peers use the CPU for what others write by RDMA and read by it (transport_mixed.c), a chain
+ * that ends in writes ends in a read of a byte that was written: that is answered after they are in memory.
+ * It is one request more, and no round trip.
+ *
  * The initiator's side: only complete() makes a local buffer free. A write that is sent again fetches its
  * source again, perhaps after a later read's data came in, so no buffer may be both within one chain;
  * transport.h says so
@@ -60,6 +67,15 @@ size_t verbs_piece_bytes(uint32_t port_max_message)
 	if (port_max_message < PAGE_BYTES)
 		return port_max_message;
 	return port_max_message / PAGE_BYTES * PAGE_BYTES;
+}
+
+size_t verbs_read_bytes(size_t piece_bytes, uint64_t wanted_bytes)
+{
+	uint64_t pages = wanted_bytes / PAGE_BYTES;
+
+	if (wanted_bytes == 0 || wanted_bytes >= piece_bytes)
+		return piece_bytes;
+	return pages ? pages * PAGE_BYTES : PAGE_BYTES;
 }
 
 uint8_t verbs_ack_timeout(uint64_t timeout_ns)

@@ -36,6 +36,9 @@ bool verbs_needs_fence(enum ibv_wr_opcode opcode, bool reads, bool atomics, bool
 /** The most bytes of one request, given the port's max_msg_sz: whole pages, so that pieces stay aligned. */
 size_t verbs_piece_bytes(uint32_t port_max_message);
 
+/** The most bytes of a read, given that of any request and MINORCA_VERBS_READ: whole pages. */
+size_t verbs_read_bytes(size_t piece_bytes, uint64_t wanted_bytes);
+
 /**
  * The value of a queue pair's timeout attribute: the longest with which all tries together end within half of
  * @timeout_ns, so that a dead peer shows as one before the wait for it is given up.

@@ -53,6 +53,28 @@ info_json_is_one_object() {
 	run_info --json && valid_json &&
 		json_has version host kernel hugepage_pools rdma limits mpi topology settings missing
 }
+# Whatever this machine has: a verdict on each device, or how to make one.
+info_tells_of_rdma() {
+	run_info || return 1
+	for device in /sys/class/infiniband/*; do
+		if [ -e "$device" ]; then
+			grep -qE "^  ${device##*/}: (transport|cannot be opened)" "$scratch/out" || return 1
+		else
+			out_has 'rdma link add rxe0 type rxe netdev NAME' || return 1
+		fi
+	done
+}
+info_json_tells_of_rdma() {
+	run_info --json && python3 -c 'import json, sys
+rdma = json.load(open(sys.argv[1]))["rdma"]
+ports = [port for device in rdma["devices"] for port in device["ports"]]
+chosen = [port for port in ports if port["chosen"]]
+assert len(chosen) == (1 if rdma["chosen"] else 0), rdma
+assert all(port["verdict"] for port in ports), rdma' "$scratch/out"
+}
+info_obeys_the_setting_of_a_device() {
+	MINORCA_VERBS_DEVICE=no_such_device run_info --json && out_has '"chosen": null'
+}
 info_says_what_is_set() { MINORCA_LANES=7 run_info && grep -qE 'MINORCA_LANES +7 +\(set\)' "$scratch/out"; }
 malformed_setting_in_info() {
 	MINORCA_LANES=many run 2 info && err_has 'minorca: MINORCA_LANES=many: expected a number from 1 to 1024' &&
@@ -76,7 +98,8 @@ settings_document_ignores_the_environment() { MINORCA_LANES=many run 0 settings 
 
 set -- version_is_one_line version_option_is_the_same help_goes_to_stdout help_option_of_a_command \
 	no_command_is_refused unknown_command_is_refused unknown_option_is_refused extra_argument_is_refused \
-	info_tells_every_part info_json_is_one_object info_says_what_is_set malformed_setting_in_info \
+	info_tells_every_part info_json_is_one_object info_tells_of_rdma info_json_tells_of_rdma \
+	info_obeys_the_setting_of_a_device info_says_what_is_set malformed_setting_in_info \
 	malformed_setting_in_json unknown_setting_in_info settings_lists_values settings_json \
 	malformed_setting_in_settings settings_document_is_up_to_date settings_document_ignores_the_environment
 echo "1..$#"

@@ -10,7 +10,10 @@
 /* What the runtime needs for a region or two; the kernel's own default is 65530. */
 #define MAP_COUNT_WANTED 65530
 #define OPEN_FILES_WANTED 1024
-#define LOCKED_MEMORY_WANTED (1 * GIB)
+/* Queues, logs and the lanes' buffers of a job of some ten nodes; more than that is the heap, and regions. */
+#define LOCKED_MEMORY_BESIDE (64 * MIB)
+/* What RoCE makes of an Ethernet MTU of 1500: the next power of two below, less headers. */
+#define MTU_OF_PLAIN_ETHERNET 1024
 
 struct list {
 	struct finding *findings;
@@ -108,13 +111,89 @@ static void judge_pools(const struct machine_info *info, struct list *list)
 		   list);
 }
 
-static bool any_port_is_active(const struct machine_info *info)
+const struct rdma_port *machine_chosen_port(const struct machine_info *info,
+					    const struct rdma_device **device)
 {
 	for (unsigned i = 0; i < info->rdma_device_count; i++)
 		for (unsigned j = 0; j < info->rdma_devices[i].port_count && j < MACHINE_MAX_RDMA_PORTS; j++)
-			if (info->rdma_devices[i].ports[j].active)
-				return true;
-	return false;
+			if (info->rdma_devices[i].ports[j].chosen) {
+				*device = &info->rdma_devices[i];
+				return &info->rdma_devices[i].ports[j];
+			}
+	return NULL;
+}
+
+uint64_t machine_locked_memory_needed(const struct machine_info *info)
+{
+	const struct rdma_device *device;
+
+	if (!info->rdma_device_count)
+		return 0;
+	if (machine_chosen_port(info, &device) && device->on_demand_atomic)
+		return LOCKED_MEMORY_BESIDE;
+	return info->heap_bytes + LOCKED_MEMORY_BESIDE;
+}
+
+bool machine_locked_memory_suffices(const struct machine_info *info)
+{
+	return info->limits.may_lock_all ||
+	       info->limits.locked_memory_soft_bytes >= machine_locked_memory_needed(info);
+}
+
+/* "rxe0 port 1: its link is not up; mlx5_0 port 1: ..." */
+static void list_verdicts(const struct machine_info *info, char *text, size_t bytes)
+{
+	size_t used = 0;
+
+	text[0] = 0;
+	for (unsigned i = 0; i < info->rdma_device_count; i++)
+		for (unsigned j = 0; j < info->rdma_devices[i].port_count && j < MACHINE_MAX_RDMA_PORTS; j++)
+			if (used < bytes)
+				used += (size_t)snprintf(text + used, bytes - used, "%s%s port %u: %s",
+							 used ? "; " : "", info->rdma_devices[i].name,
+							 info->rdma_devices[i].ports[j].number,
+							 info->rdma_devices[i].ports[j].verdict);
+}
+
+static void judge_port(const struct machine_info *info, const char *consequence, struct list *list)
+{
+	const struct rdma_device *device;
+	const struct rdma_port *port = machine_chosen_port(info, &device);
+	char verdicts[512];
+
+	if (!port) {
+		list_verdicts(info, verdicts, sizeof verdicts);
+		add(list, "rdma-port", false, consequence,
+		    "ip link set NAME up, and give it an address; unset MINORCA_VERBS_DEVICE, "
+		    "MINORCA_VERBS_PORT and MINORCA_VERBS_GID; ibv_devinfo -v shows the ports",
+		    "no port of any RDMA device can be used%s%s", verdicts[0] ? ": " : "", verdicts);
+	} else if (!strcmp(port->link_layer, "Ethernet") && port->mtu_bytes &&
+		   port->mtu_bytes <= MTU_OF_PLAIN_ETHERNET) {
+		add(list, "rdma-mtu", false,
+		    "four times as many packets as with 4096: less bandwidth, more work where RoCE is "
+		    "software",
+		    "ip link set NAME mtu 4200, or more (jumbo frames), on every node and on the switches "
+		    "between; both ends' least counts",
+		    "port %u of %s%s%s%s sends packets of %u bytes: its Ethernet MTU is 1500 or thereabouts",
+		    port->number, device->name, port->interface[0] ? " (" : "", port->interface,
+		    port->interface[0] ? ")" : "", port->mtu_bytes);
+	}
+}
+
+static void judge_locked_memory(const struct machine_info *info, struct list *list)
+{
+	char limit[32], needed[32];
+
+	/* Only a NIC pins memory; without one the limit concerns nobody. */
+	if (machine_locked_memory_suffices(info))
+		return;
+	add(list, "memlock", false,
+	    "jobs over verbs do not start, or their regions cannot be registered with the NIC (ENOMEM)",
+	    "ulimit -l unlimited; to stay: '* - memlock unlimited' in /etc/security/limits.d/minorca.conf; a "
+	    "smaller MINORCA_HEAP_BYTES needs less",
+	    "this process may lock only %s of memory; the heap and the queues take %s, regions add theirs",
+	    format_bytes(info->limits.locked_memory_soft_bytes, limit, sizeof limit),
+	    format_bytes(machine_locked_memory_needed(info), needed, sizeof needed));
 }
 
 static void judge_rdma(const struct machine_info *info, struct list *list)
@@ -141,24 +220,14 @@ static void judge_rdma(const struct machine_info *info, struct list *list)
 			    "opened",
 			    "RDMA device %s cannot be opened: %s", info->rdma_devices[i].name,
 			    strerror(-info->rdma_devices[i].error));
-	if (!any_port_is_active(info))
-		add(list, "rdma-port", false, one_machine, "ip link set NAME up; ibv_devinfo shows the ports",
-		    "no port of any RDMA device is active");
+	judge_port(info, one_machine, list);
 }
 
 static void judge_limits(const struct machine_info *info, struct list *list)
 {
 	const struct machine_limits *l = &info->limits;
-	char text[32];
 
-	/* Only a NIC pins memory; without one the limit concerns nobody. */
-	if (info->rdma_device_count && l->locked_memory_soft_bytes < LOCKED_MEMORY_WANTED)
-		add(list, "memlock", false,
-		    "regions larger than that cannot be registered with the NIC (ENOMEM)",
-		    "ulimit -l unlimited; to stay: '* - memlock unlimited' in "
-		    "/etc/security/limits.d/minorca.conf",
-		    "this process may lock only %s of memory",
-		    format_bytes(l->locked_memory_soft_bytes, text, sizeof text));
+	judge_locked_memory(info, list);
 	if (l->max_map_count < MAP_COUNT_WANTED)
 		add(list, "max-map-count", false,
 		    "regions whose homes alternate often cannot be made (ENOMEM)",

@@ -53,36 +53,6 @@ static json_t *hugepage_pools(const struct machine_info *info)
 	return pools;
 }
 
-static json_t *rdma_port(const struct rdma_port *port)
-{
-	json_t *gids = json_array();
-
-	for (unsigned i = 0; i < port->gid_count && i < MACHINE_MAX_RDMA_GIDS; i++)
-		json_array_append_new(gids,
-				      json_pack("{s:i, s:s, s:s}", "index", (int)port->gids[i].index, "gid",
-						port->gids[i].address, "type", port->gids[i].type));
-	return json_pack("{s:i, s:b, s:s, s:s, s:i, s:i, s:o}", "port", (int)port->number, "active",
-			 port->active, "state", port->state, "link_layer", port->link_layer, "mtu_bytes",
-			 (int)port->mtu_bytes, "gid_count", (int)port->gid_count, "gids", gids);
-}
-
-static json_t *rdma(const struct machine_info *info)
-{
-	json_t *devices = json_array();
-
-	for (unsigned i = 0; i < info->rdma_device_count; i++) {
-		const struct rdma_device *d = &info->rdma_devices[i];
-		json_t *ports = json_array();
-
-		for (unsigned j = 0; j < d->port_count && j < MACHINE_MAX_RDMA_PORTS; j++)
-			json_array_append_new(ports, rdma_port(&d->ports[j]));
-		json_array_append_new(devices,
-				      json_pack("{s:s, s:s, s:o, s:o}", "name", d->name, "transport",
-						d->transport, "error", error_text(d->error), "ports", ports));
-	}
-	return json_pack("{s:o, s:o}", "error", error_text(info->rdma_error), "devices", devices);
-}
-
 static json_t *limits(const struct machine_info *info)
 {
 	const struct machine_limits *l = &info->limits;
@@ -90,13 +60,14 @@ static json_t *limits(const struct machine_info *info)
 	    l->unprivileged_userfaultfd < 0 ? json_null() : json_integer(l->unprivileged_userfaultfd);
 
 	return json_pack(
-	    "{s:o, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:I}", "locked_memory_soft_bytes",
+	    "{s:o, s:o, s:b, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:I}", "locked_memory_soft_bytes",
 	    amount(l->locked_memory_soft_bytes), "locked_memory_hard_bytes",
-	    amount(l->locked_memory_hard_bytes), "open_files_soft", amount(l->open_files_soft),
-	    "open_files_hard", amount(l->open_files_hard), "max_map_count", (json_int_t)l->max_map_count,
-	    "unprivileged_userfaultfd", unprivileged, "memory_total_bytes", (json_int_t)l->memory_total_bytes,
-	    "memory_available_bytes", (json_int_t)l->memory_available_bytes, "dev_shm_total_bytes",
-	    (json_int_t)l->dev_shm_total_bytes, "dev_shm_free_bytes", (json_int_t)l->dev_shm_free_bytes);
+	    amount(l->locked_memory_hard_bytes), "may_lock_all", l->may_lock_all, "open_files_soft",
+	    amount(l->open_files_soft), "open_files_hard", amount(l->open_files_hard), "max_map_count",
+	    (json_int_t)l->max_map_count, "unprivileged_userfaultfd", unprivileged, "memory_total_bytes",
+	    (json_int_t)l->memory_total_bytes, "memory_available_bytes",
+	    (json_int_t)l->memory_available_bytes, "dev_shm_total_bytes", (json_int_t)l->dev_shm_total_bytes,
+	    "dev_shm_free_bytes", (json_int_t)l->dev_shm_free_bytes);
 }
 
 static json_t *topology(const struct machine_info *info)
@@ -136,7 +107,7 @@ json_t *info_json(const struct machine_info *info, const struct finding *finding
 {
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:{s:s}, s:o, s:o, s:o}", "version", info->version,
 			 "host", info->host, "kernel", kernel(info), "hugepage_pools", hugepage_pools(info),
-			 "rdma", rdma(info), "limits", limits(info), "mpi", "library", info->mpi_library,
-			 "topology", topology(info), "settings", settings(info), "missing",
+			 "rdma", info_json_rdma(info), "limits", limits(info), "mpi", "library",
+			 info->mpi_library, "topology", topology(info), "settings", settings(info), "missing",
 			 missing(findings, count));
 }

@@ -26,7 +26,7 @@ char *format_bytes(uint64_t bytes, char *text, size_t text_bytes)
 	return text;
 }
 
-static char *format_limit(uint64_t bytes, char *text, size_t text_bytes)
+char *format_limit(uint64_t bytes, char *text, size_t text_bytes)
 {
 	if (bytes == MACHINE_UNLIMITED) {
 		snprintf(text, text_bytes, "unlimited");
@@ -71,38 +71,6 @@ static void print_pools(const struct machine_info *info, FILE *out)
 			fprintf(out, ", up to %" PRIu64 " more on demand (%" PRIu64 " now)", p->overcommit,
 				p->surplus);
 		fprintf(out, "\n");
-	}
-}
-
-static void print_port(const struct rdma_port *port, FILE *out)
-{
-	fprintf(out, "    port %u: %s, %s, MTU %u\n", port->number, port->state, port->link_layer,
-		port->mtu_bytes);
-	for (unsigned i = 0; i < port->gid_count && i < MACHINE_MAX_RDMA_GIDS; i++)
-		fprintf(out, "      GID %u: %s (%s)\n", port->gids[i].index, port->gids[i].address,
-			port->gids[i].type);
-	if (port->gid_count > MACHINE_MAX_RDMA_GIDS)
-		fprintf(out, "      and %u more GIDs\n", port->gid_count - MACHINE_MAX_RDMA_GIDS);
-}
-
-static void print_rdma(const struct machine_info *info, FILE *out)
-{
-	fprintf(out, "\nRDMA devices\n");
-	if (info->rdma_error)
-		fprintf(out, "  cannot be listed: %s\n", strerror(-info->rdma_error));
-	else if (!info->rdma_device_count)
-		fprintf(out, "  none\n");
-	for (unsigned i = 0; i < info->rdma_device_count; i++) {
-		const struct rdma_device *d = &info->rdma_devices[i];
-
-		if (d->error)
-			fprintf(out, "  %s: cannot be opened: %s\n", d->name, strerror(-d->error));
-		else
-			fprintf(out, "  %s: transport %s\n", d->name, d->transport);
-		for (unsigned j = 0; j < d->port_count && j < MACHINE_MAX_RDMA_PORTS; j++)
-			print_port(&d->ports[j], out);
-		if (d->port_count > MACHINE_MAX_RDMA_PORTS)
-			fprintf(out, "    and %u more ports\n", d->port_count - MACHINE_MAX_RDMA_PORTS);
 	}
 }
 
@@ -167,7 +135,7 @@ void info_print(const struct machine_info *info, const struct finding *findings,
 		info->architecture);
 	print_features(info, out);
 	print_pools(info, out);
-	print_rdma(info, out);
+	info_print_rdma(info, out);
 	print_limits(info, out);
 	fprintf(out, "\nMPI\n  %s\n", info->mpi_library[0] ? info->mpi_library : "unknown");
 	fprintf(out, "\nTopology\n  ");

@@ -65,7 +65,10 @@ static struct rdma_port *add_port(struct rdma_device *device, bool active, const
 	    .active = active,
 	    .state = active ? "PORT_ACTIVE" : "PORT_DOWN",
 	    .link_layer = link_layer,
-	    .mtu_bytes = 1024,
+	    .mtu_bytes = 4096,
+	    .verdict = active ? "the only one that can be used" : "its link is not up",
+	    .chosen = active,
+	    .gid_used = -1,
 	};
 	return p;
 }
@@ -85,6 +88,12 @@ static struct rdma_device *add_device(const char *name, const char *transport)
 
 	snprintf(d->name, sizeof d->name, "%s", name);
 	d->transport = transport;
+	d->numa_node = -1;
+	d->distance = "unknown";
+	d->atomics = "with its own";
+	d->registration_bytes = MACHINE_UNLIMITED;
+	d->reads = 16;
+	d->inline_bytes = 128;
 	return d;
 }
 
@@ -112,7 +121,12 @@ static int complete_machine(void **state)
 	    (struct hugepage_pool){.page_bytes = 2 * MIB, .total = 512, .free = 500, .reserved = 4};
 	machine.pools[1] =
 	    (struct hugepage_pool){.page_bytes = GIB, .total = 2, .free = 0, .overcommit = 4, .surplus = 1};
-	struct rdma_port *port = add_port(add_device("rxe0", "InfiniBand"), true, "Ethernet");
+	struct rdma_device *device = add_device("rxe0", "InfiniBand");
+	struct rdma_port *port = add_port(device, true, "Ethernet");
+	device->software = true;
+	strcpy(port->interface, "eth0");
+	port->gigabits = 10;
+	port->gid_used = 1;
 	add_gid(port, "fe80::5054:ff:fe12:3456", "RoCE v2");
 	add_gid(port, "::ffff:10.0.0.1", "RoCE v2");
 	machine.limits = (struct machine_limits){
@@ -127,6 +141,7 @@ static int complete_machine(void **state)
 	    .memory_total_bytes = 24 * GIB,
 	    .memory_available_bytes = 20 * GIB + 512 * MIB,
 	};
+	machine.heap_bytes = GIB;
 	strcpy(machine.mpi_library, "Open MPI v4.1.4");
 	strcpy(machine.topology, "1 package, 2 cores, 2 PUs, 1 NUMA node; this process may use PUs 0-1");
 	machine.usable_pus = 2;
@@ -165,6 +180,11 @@ static void cluster_node(void)
 	machine.rdma_device_count = 0;
 	memset(machine.rdma_devices, 0, sizeof machine.rdma_devices);
 	struct rdma_device *device = add_device("mlx5_0", "InfiniBand");
+	device->numa_node = 1;
+	device->distance = "other package";
+	device->atomics = "with the CPU's";
+	device->registration_bytes = 64 * GIB;
+	device->on_demand = true;
 	add_gid(add_port(device, false, "InfiniBand"), "fe80::1", "IB");
 	struct rdma_port *port = add_port(device, false, "Ethernet");
 	for (unsigned i = 0; i < MACHINE_MAX_RDMA_GIDS; i++)
@@ -289,20 +309,79 @@ static void no_rdma_device_is_found(void **state)
 	assert_only_finding("rdma-device", false, "RDMA devices cannot be listed: Permission denied");
 }
 
-static void rdma_ports_that_are_down_are_found(void **state)
+static void ports_that_cannot_be_used_are_found(void **state)
 {
 	(void)state;
-	machine.rdma_devices[0].ports[0].active = false;
-	assert_only_finding("rdma-port", false, "no port of any RDMA device is active");
+	machine.rdma_devices[0].ports[0].chosen = false;
+	machine.rdma_devices[0].ports[0].verdict = "its link is not up";
+	assert_only_finding("rdma-port", false,
+			    "no port of any RDMA device can be used: rxe0 port 1: its link is not up");
+	machine.rdma_devices[0].port_count = 0;
+	assert_only_finding("rdma-port", false, "no port of any RDMA device can be used");
+}
+
+static void every_port_that_cannot_be_used_is_told_as_far_as_there_is_room(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i < MACHINE_MAX_RDMA_DEVICES; i++)
+		add_port(add_device("mlx5_0123456789", "InfiniBand"), false, "Ethernet");
+	machine.rdma_devices[0].ports[0].chosen = false;
+	assert_int_equal(judge(), 1);
+	assert_non_null(strstr(findings[0].what, "; mlx5_0123456789 port 1: its link is not up; mlx5"));
+}
+
+static void small_packets_on_ethernet_are_found(void **state)
+{
+	struct rdma_port *port = &machine.rdma_devices[0].ports[0];
+
+	(void)state;
+	port->mtu_bytes = 1024;
+	assert_only_finding("rdma-mtu", false,
+			    "port 1 of rxe0 (eth0) sends packets of 1024 bytes: its Ethernet MTU is 1500 or "
+			    "thereabouts");
+	port->interface[0] = 0;
+	assert_only_finding(
+	    "rdma-mtu", false,
+	    "port 1 of rxe0 sends packets of 1024 bytes: its Ethernet MTU is 1500 or thereabouts");
+	port->mtu_bytes = 2048;
+	assert_int_equal(judge(), 0);
+	port->mtu_bytes = 0; /* not known */
+	assert_int_equal(judge(), 0);
+	port->mtu_bytes = 1024;
+	port->link_layer = "InfiniBand";
+	assert_int_equal(judge(), 0);
 }
 
 static void a_limit_of_locked_memory_matters_only_to_a_nic(void **state)
 {
 	(void)state;
 	machine.limits.locked_memory_soft_bytes = 64 * KIB;
-	assert_only_finding("memlock", false, "this process may lock only 64 KiB of memory");
+	assert_only_finding(
+	    "memlock", false,
+	    "this process may lock only 64 KiB of memory; the heap and the queues take 1.1 GiB, "
+	    "regions add theirs");
 	machine.rdma_device_count = 0;
 	assert_only_finding("rdma-device", false, "there is no RDMA device");
+}
+
+static void how_much_must_be_locked_follows_the_heap_and_the_device(void **state)
+{
+	(void)state;
+	machine.limits.locked_memory_soft_bytes = GIB + 64 * MIB;
+	assert_int_equal(judge(), 0);
+	machine.limits.locked_memory_soft_bytes--;
+	assert_int_equal(judge(), 1);
+	machine.heap_bytes = 0;
+	assert_int_equal(judge(), 0);
+	machine.heap_bytes = GIB;
+	machine.rdma_devices[0].on_demand = true; /* the heap has atomics */
+	assert_int_equal(judge(), 1);
+	machine.rdma_devices[0].on_demand_atomic = true;
+	assert_int_equal(judge(), 0);
+	machine.limits.locked_memory_soft_bytes = 64 * KIB;
+	assert_int_equal(judge(), 1);
+	machine.limits.may_lock_all = true;
+	assert_int_equal(judge(), 0);
 }
 
 static void small_limits_are_found(void **state)
@@ -465,8 +544,11 @@ int main(void)
 	    ON_A_COMPLETE_MACHINE(a_pool_that_is_used_up_is_found),
 	    ON_A_COMPLETE_MACHINE(a_pool_that_grows_on_demand_is_not_missed),
 	    ON_A_COMPLETE_MACHINE(no_rdma_device_is_found),
-	    ON_A_COMPLETE_MACHINE(rdma_ports_that_are_down_are_found),
+	    ON_A_COMPLETE_MACHINE(ports_that_cannot_be_used_are_found),
+	    ON_A_COMPLETE_MACHINE(every_port_that_cannot_be_used_is_told_as_far_as_there_is_room),
+	    ON_A_COMPLETE_MACHINE(small_packets_on_ethernet_are_found),
 	    ON_A_COMPLETE_MACHINE(a_limit_of_locked_memory_matters_only_to_a_nic),
+	    ON_A_COMPLETE_MACHINE(how_much_must_be_locked_follows_the_heap_and_the_device),
 	    ON_A_COMPLETE_MACHINE(small_limits_are_found),
 	    ON_A_COMPLETE_MACHINE(a_malformed_setting_is_found),
 	    ON_A_COMPLETE_MACHINE(what_is_required_comes_first),

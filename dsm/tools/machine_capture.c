@@ -5,12 +5,15 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <minorca.h>
 #include <mpi.h>
@@ -98,6 +101,27 @@ static uint64_t available_memory_bytes(void)
 	return bytes;
 }
 
+/*
+ * CAP_IPC_LOCK, in the first user namespace: in another one (a container without root) the kernel does not
+ * honour it for memory that a device pins.
+ */
+static bool may_lock_all(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	unsigned long long first = 1, outside = 1, count = 0;
+	FILE *map = fopen("/proc/self/uid_map", "re");
+
+	if (map) {
+		if (fscanf(map, "%llu %llu %llu", &first, &outside, &count) != 3)
+			first = 1;
+		fclose(map);
+	}
+	if (first != 0 || outside != 0 || count != UINT32_MAX)
+		return false;
+	return !syscall(SYS_capget, &header, sets) && (sets[0].effective & 1u << CAP_IPC_LOCK);
+}
+
 static void capture_limits(struct machine_limits *out)
 {
 	struct rlimit limit;
@@ -121,6 +145,7 @@ static void capture_limits(struct machine_limits *out)
 	if (!sysinfo(&memory))
 		out->memory_total_bytes = (uint64_t)memory.totalram * memory.mem_unit;
 	out->memory_available_bytes = available_memory_bytes();
+	out->may_lock_all = may_lock_all();
 }
 
 /* The first line of what the library says of itself: MPICH prints a page. Allowed before MPI_Init(). */
@@ -138,16 +163,17 @@ static void capture_mpi(struct machine_info *out)
 	snprintf(out->mpi_library, sizeof out->mpi_library, "%.*s", (int)sizeof out->mpi_library - 1, text);
 }
 
-static void capture_topology(struct machine_info *out)
+/* @return the topology, to be destroyed; NULL: hwloc cannot. */
+static struct topology *capture_topology(struct machine_info *out)
 {
 	struct topology *topology;
 
 	out->topology_error = topology_create(&topology);
 	if (out->topology_error)
-		return;
+		return NULL;
 	topology_describe(topology, out->topology, sizeof out->topology);
 	out->usable_pus = topology_allowed_pus(topology);
-	topology_destroy(topology);
+	return topology;
 }
 
 static bool is_set(const char *name, char *const *environment)
@@ -160,15 +186,19 @@ static bool is_set(const char *name, char *const *environment)
 	return false;
 }
 
-int machine_capture_settings(char *const *environment, struct machine_info *out)
+int machine_capture_settings(char *const *environment, struct settings *settings, struct machine_info *out)
 {
-	struct settings settings;
+	static char *const nothing[] = {NULL};
+	char unused[sizeof out->settings_error];
 	size_t count;
 	const struct setting *table = settings_table(&count);
-	int error = settings_parse(environment, &settings, out->settings_error, sizeof out->settings_error);
+	int error = settings_parse(environment, settings, out->settings_error, sizeof out->settings_error);
 
 	if (!error)
 		out->settings_error[0] = 0;
+	else
+		(void)settings_parse(nothing, settings, unused, sizeof unused); /* the defaults */
+	out->heap_bytes = settings->heap_bytes;
 	for (size_t i = 0; i < count && i < MACHINE_MAX_SETTINGS; i++) {
 		struct setting_value *value = &out->settings[out->setting_count++];
 
@@ -176,20 +206,24 @@ int machine_capture_settings(char *const *environment, struct machine_info *out)
 		value->default_text = table[i].default_text;
 		value->set = is_set(table[i].name, environment);
 		if (!error)
-			setting_format(&table[i], &settings, value->value, sizeof value->value);
+			setting_format(&table[i], settings, value->value, sizeof value->value);
 	}
 	return error;
 }
 
 void machine_capture(char *const *environment, struct machine_info *out)
 {
+	struct settings settings;
+	struct topology *topology;
+
 	memset(out, 0, sizeof *out);
 	capture_system(out);
 	kernel_probe(out->features);
 	capture_pools(out);
-	machine_capture_rdma(out);
 	capture_limits(&out->limits);
 	capture_mpi(out);
-	capture_topology(out);
-	(void)machine_capture_settings(environment, out); /* settings_error says it */
+	topology = capture_topology(out);
+	(void)machine_capture_settings(environment, &settings, out); /* settings_error says it */
+	machine_capture_rdma(&settings, topology, out);
+	topology_destroy(topology);
 }

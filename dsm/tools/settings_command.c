@@ -167,6 +167,7 @@ static int print_json(const struct setting *table, size_t count, const struct ma
 int command_settings(int argc, char **argv)
 {
 	static struct machine_info info;
+	struct settings settings;
 	enum format format = FORMAT_TEXT;
 	size_t count;
 	const struct setting *table = settings_table(&count);
@@ -176,7 +177,7 @@ int command_settings(int argc, char **argv)
 		print_markdown(table, count);
 		return STATUS_OK;
 	}
-	int error = machine_capture_settings(environ, &info);
+	int error = machine_capture_settings(environ, &settings, &info);
 	if (format == FORMAT_JSON) {
 		if (print_json(table, count, &info))
 			return STATUS_MISSING;
