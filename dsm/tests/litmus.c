@@ -1015,12 +1015,14 @@ static bool is_among(const struct test *test, enum order from, enum order to)
  */
 static void run_in_memory(double seconds, enum order from, enum order to)
 {
-	dsm_region *data = make_data();
 	struct dice dice = dice_of(options.seed, (uint64_t)(memory - memories), from);
 	size_t first = dice_throw(&dice, TESTS), count = 0;
 
 	for (size_t t = 0; t < TESTS; t++)
 		count += is_among(&tests[t], from, to);
+	if (!count)
+		return;
+	dsm_region *data = make_data();
 	double end = torture_now() + 2 * seconds * (double)count;
 	for (size_t i = 0; data && i < TESTS; i++) {
 		const struct test *test = &tests[(first + i) % TESTS];

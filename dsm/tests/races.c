@@ -259,7 +259,7 @@ static void prefetch_with_a_pool_that_runs_out(void)
 	struct hugepage_pool pool;
 	dsm_region *r;
 
-	if (!nodes_have_pages(page_bytes, 2 * pages, 1))
+	if (nodes_skip_if_pinned() || !nodes_have_pages(page_bytes, 2 * pages, 1))
 		return;
 	volatile unsigned char *base = make(page_bytes, pages, &r);
 	if (!base)

@@ -9,8 +9,8 @@ find_kernel() {
 		directory=${VCLUSTER_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/minorca/vcluster}/$suite
 		[ -e "$directory" ] || fetch_kernel "$directory"
 	fi
-	kernel_image=$(find "$directory" -name 'vmlinuz*' -type f -print -quit)
-	kernel_modules=$(find "$directory" -path '*lib/modules/*/kernel' -prune -print -quit)
+	kernel_image=$(find "$directory" -name 'vmlinuz*' -type f -print -quit 2>/dev/null) || true
+	kernel_modules=$(find "$directory" -path '*lib/modules/*/kernel' -prune -print -quit 2>/dev/null) || true
 	if [ ! -f "$kernel_image" ] || [ ! -d "$kernel_modules" ]; then
 		cannot_run "$directory has no kernel image or no modules; remove it to have it fetched again"
 	fi
