@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -465,7 +466,8 @@ void verbs_connector_ask(void *connector, unsigned lane, uint32_t peer)
 	/* Release: the state that the lane wrote comes before. The event after the bit: whoever is woken
 	 * finds it. */
 	atomic_fetch_or_explicit(&c->asked[index / 64], (uint64_t)1 << index % 64, memory_order_release);
-	if (write(c->event, &(uint64_t){1}, sizeof(uint64_t)) < 0)
+	/* By a bare system call: write() is a cancellation point, and the caller has a lane. */
+	if (syscall(SYS_write, c->event, &(uint64_t){1}, sizeof(uint64_t)) < 0)
 		errno = saved_errno; /* it is full: the thread is about to look */
 }
 

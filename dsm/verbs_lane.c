@@ -112,6 +112,21 @@ static void chain_refused(struct verbs_lane *lane, uint32_t peer, const struct i
 	report_peer(lane, peer, -EIO, "the device refused a request", (uint32_t)error);
 }
 
+/*
+ * The provider may make system calls here (soft-RoCE's writes to the device), and write() is a cancellation
+ * point: a thread that another one cancelled would end with this lane, and a page's lock, in its hands. Only
+ * a variable of this thread is changed: also inside a signal handler.
+ */
+static int post_uncancelled(struct ibv_qp *pair, struct ibv_send_wr *first, struct ibv_send_wr **refused)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	int error = ibv_post_send(pair, first, refused);
+	pthread_setcancelstate(state, &state);
+	return error;
+}
+
 /* Hands a queue's part of the batch to the device. */
 static void queue_hand_over(struct verbs_lane *lane, uint32_t peer)
 {
@@ -126,7 +141,7 @@ static void queue_hand_over(struct verbs_lane *lane, uint32_t peer)
 	} else {
 		/* The device sees what the CPU wrote to the buffers: the provider's write barrier pairs with
 		 * the device's reading of the request. */
-		int error = ibv_post_send(queue->pair, queue->first, &refused);
+		int error = post_uncancelled(queue->pair, queue->first, &refused);
 
 		lane->counts.requests += queue->batched;
 		lane->counts.doorbells++;

@@ -197,7 +197,7 @@ static void *churn(void *argument)
 {
 	struct worker *w = argument;
 
-	for (int step = 0; step < STEPS; step++) {
+	for (int step = 0; step < nodes_rounds(STEPS, 40); step++) {
 		struct live *o = &w->live[next_random(&w->random) % SLOTS];
 		if (o->memory) {
 			w->failures += !is_intact(o) || dsm_free(o->memory);
@@ -271,7 +271,7 @@ static void all_at_random(void)
 	struct board *board = dsm_region_base(r);
 	for (int t = 0; t < THREADS; t++)
 		workers[t] = (struct worker){.thread = t, .random = (unsigned)(node * 1000 + t)};
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < nodes_rounds(ROUNDS, 1); round++) {
 		run_threads(workers, churn);
 		for (int t = 0; t < THREADS; t++)
 			memcpy(board->live[node][t], workers[t].live, sizeof workers[t].live);
@@ -309,7 +309,7 @@ static void producer_and_consumer(void)
 		return;
 	/* Two sets: a node may be a round ahead of the one that reads. */
 	struct message *(*heads)[64] = dsm_region_base(r);
-	for (uint64_t round = 0; round < 20; round++) {
+	for (uint64_t round = 0; round < (uint64_t)nodes_rounds(20, 3); round++) {
 		struct message *list = NULL;
 		for (uint64_t i = 0; i < 100; i++) {
 			void *memory = NULL;
@@ -346,7 +346,7 @@ static void calloc_is_zero(void)
 	if (!r)
 		return;
 	unsigned char **heads = dsm_region_base(r);
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < nodes_rounds(10, 2); round++) {
 		size_t bytes = round % 2 ? 100000 : 1000;
 		void *memory = NULL;
 		CHECK_EQUAL(dsm_calloc(bytes / 10, 10, node, &memory), 0);
@@ -456,16 +456,17 @@ static void what_it_costs(void)
 		CHECK_EQUAL(dsm_barrier(), 0);
 		if (node)
 			continue;
-		for (size_t i = 0; i < TIMED; i++) {
+		size_t timed = (size_t)nodes_rounds(TIMED, 101);
+		for (size_t i = 0; i < timed; i++) {
 			void *memory = NULL;
 			uint64_t began = now_ns();
 			CHECK_EQUAL(dsm_malloc(64, where, &memory), 0);
 			CHECK_EQUAL(dsm_free(memory), 0);
 			took[i] = now_ns() - began;
 		}
-		qsort(took, TIMED, sizeof took[0], by_number);
+		qsort(took, timed, sizeof took[0], by_number);
 		printf("# where %d: median %llu ns, 99th percentile %llu ns\n", where,
-		       (unsigned long long)took[TIMED / 2], (unsigned long long)took[TIMED * 99 / 100]);
+		       (unsigned long long)took[timed / 2], (unsigned long long)took[timed * 99 / 100]);
 	}
 	CHECK_EQUAL(dsm_barrier(), 0);
 }
@@ -479,7 +480,7 @@ static void memory_that_atomics_were_done_on(size_t bytes)
 	int owner = nodes > 1;
 
 	nodes_case("memory that atomics were done on is plain memory again: %zu bytes", bytes);
-	for (int round = 0; round < 20; round++) {
+	for (int round = 0; round < nodes_rounds(20, 3); round++) {
 		if (node == owner) {
 			CHECK_EQUAL(dsm_malloc(bytes, 0, (void **)&word), 0);
 			*word = 0;

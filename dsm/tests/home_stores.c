@@ -12,10 +12,10 @@
 #include "kernel/probe.h"
 
 #define PAGE ((size_t)4096)
-#define PAGES ((size_t)2500) /* four chunks of 512, and some */
 #define WORDS (PAGE / sizeof(uint64_t))
 
 static int node;
+static size_t page_count;
 static dsm_region *region;
 static volatile uint64_t *base;
 
@@ -24,7 +24,7 @@ static void begin(enum dsm_home_policy home)
 	struct dsm_region_options options = {.page_size_bytes = PAGE, .home = home};
 
 	base = NULL;
-	if (CHECK_EQUAL(dsm_region_create("home", PAGES * PAGE, &options, &region), 0))
+	if (CHECK_EQUAL(dsm_region_create("home", page_count * PAGE, &options, &region), 0))
 		base = dsm_region_base(region);
 }
 
@@ -42,14 +42,14 @@ static volatile uint64_t *word(size_t page, size_t index)
 /* Node 0 stores @value to every @step-th page; all look at all pages. */
 static void store_and_compare(uint64_t *expected, uint64_t value, size_t step)
 {
-	for (size_t p = 0; p < PAGES; p += step) {
+	for (size_t p = 0; p < page_count; p += step) {
 		if (node == 0)
 			*word(p, 3) = value;
 		expected[p] = value;
 	}
 	CHECK_EQUAL(dsm_barrier(), 0);
 	size_t wrong = 0;
-	for (size_t p = 0; p < PAGES; p++)
+	for (size_t p = 0; p < page_count; p++)
 		wrong += *word(p, 3) != expected[p];
 	CHECK_EQUAL(wrong, 0);
 	CHECK_EQUAL(dsm_barrier(), 0);
@@ -57,7 +57,7 @@ static void store_and_compare(uint64_t *expected, uint64_t value, size_t step)
 
 static void bulk_then_little_then_bulk(void)
 {
-	uint64_t *expected = calloc(PAGES, sizeof *expected), value = 0;
+	uint64_t *expected = calloc(page_count, sizeof *expected), value = 0;
 	struct dsm_stats before;
 
 	for (int i = 0; i < 4; i++)
@@ -69,13 +69,13 @@ static void bulk_then_little_then_bulk(void)
 	struct kernel_feature_status kernel[KERNEL_FEATURE_COUNT];
 	kernel_probe(kernel);
 	if (node == 0 && kernel[KERNEL_UFFD_WP_ASYNC].available && kernel[KERNEL_PAGEMAP_SCAN].available)
-		CHECK(bulk_faults < 3 * PAGES); /* 4 * PAGES without */
+		CHECK(bulk_faults < 3 * page_count); /* 4 * page_count without */
 	if (node == 0)
-		printf("# faults of 4 rounds of stores to %zu pages: %llu\n", PAGES,
+		printf("# faults of 4 rounds of stores to %zu pages: %llu\n", page_count,
 		       (unsigned long long)bulk_faults);
-	for (int i = 0; i < 60; i++)
+	for (int i = 0; i < nodes_rounds(60, 9); i++)
 		store_and_compare(expected, ++value, i % 3 ? 777 : 5000);
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < nodes_rounds(6, 2); i++)
 		store_and_compare(expected, ++value, 2);
 	free(expected);
 }
@@ -92,7 +92,7 @@ static void *store_all_the_time(void *argument)
 
 	for (uint64_t value = 1; !atomic_load(&stop); value++)
 		for (size_t i = 0; i < 64; i++) {
-			*word(i * 37 % PAGES, 10 + me) = value;
+			*word(i * 37 % page_count, 10 + me) = value;
 			stored[me][i] = value;
 		}
 	return NULL;
@@ -100,14 +100,14 @@ static void *store_all_the_time(void *argument)
 
 static void stores_while_chunks_go_over(void)
 {
-	uint64_t *expected = calloc(PAGES, sizeof *expected), value = 0;
+	uint64_t *expected = calloc(page_count, sizeof *expected), value = 0;
 	pthread_t threads[STORERS];
 
 	atomic_store(&stop, 0);
 	for (size_t i = 0; i < STORERS && node == 0; i++)
 		CHECK_EQUAL(pthread_create(&threads[i], NULL, store_all_the_time, (void *)i), 0);
-	for (int i = 0; i < 80; i++)
-		store_and_compare(expected, ++value, i % 40 < 6 ? 1 : PAGES);
+	for (int i = 0; i < nodes_rounds(80, 10); i++)
+		store_and_compare(expected, ++value, i % 40 < 6 ? 1 : page_count);
 	atomic_store(&stop, 1);
 	for (size_t i = 0; i < STORERS && node == 0; i++)
 		pthread_join(threads[i], NULL);
@@ -115,20 +115,20 @@ static void stores_while_chunks_go_over(void)
 	CHECK_EQUAL(dsm_broadcast(stored, sizeof stored, 0), 0);
 	for (size_t me = 0; me < STORERS; me++)
 		for (size_t i = 0; i < 64; i++)
-			CHECK_EQUAL(*word(i * 37 % PAGES, 10 + me), stored[me][i]);
+			CHECK_EQUAL(*word(i * 37 % page_count, 10 + me), stored[me][i]);
 	free(expected);
 }
 
 /* Other nodes publish to the same pages meanwhile. */
 static void others_store_too(void)
 {
-	for (uint64_t round = 1; round < 30; round++) {
+	for (uint64_t round = 1; round < (uint64_t)nodes_rounds(30, 8); round++) {
 		size_t step = round % 10 < 5 ? 1 : 601;
-		for (size_t p = 0; p < PAGES; p += step)
+		for (size_t p = 0; p < page_count; p += step)
 			*word(p, 20 + (size_t)node) = round + p;
 		CHECK_EQUAL(dsm_barrier(), 0);
 		size_t wrong = 0;
-		for (size_t p = 0; p < PAGES; p += step)
+		for (size_t p = 0; p < page_count; p += step)
 			for (int n = 0; n < dsm_nodes(); n++)
 				wrong += *word(p, 20 + (size_t)n) != round + p;
 		CHECK_EQUAL(wrong, 0);
@@ -142,6 +142,7 @@ int main(int argc, char **argv)
 
 	nodes_begin(&argc, &argv);
 	node = dsm_node();
+	page_count = (size_t)nodes_rounds(2500, 1100); /* chunks of 512, and some */
 	for (size_t h = 0; h < 2; h++) {
 		begin(homes[h]);
 		nodes_case("stores in bulk, then few, then many: home %s", nodes_home_name(homes[h]));

@@ -17,12 +17,12 @@
 
 #define THREADS 3
 #define MUTEXES 32
-/* MINORCA_TIMEOUT: long enough for a barrier of nodes that arrive together, on few cores. */
+/* MINORCA_TIMEOUT, if nobody says: long enough for a barrier of nodes that arrive together, on few cores. */
 #define TIMEOUT_TEXT "0.3"
-#define TIMEOUT_US 300000u
 
 static struct torture_options options;
 static int node, nodes;
+static unsigned timeout_us; /* MINORCA_TIMEOUT */
 
 static struct shared {
 	dsm_mutex mutex[MUTEXES];
@@ -70,7 +70,7 @@ static void insist_on_rwlock(int (*take)(dsm_rwlock *))
 
 static void wait_for_a_mutex(struct dice *dice)
 {
-	usleep(dice_throw(dice, TIMEOUT_US));
+	usleep(dice_throw(dice, timeout_us));
 	insist(&s->mutex[0]);
 	s->counter[0]++;
 	CHECK_EQUAL(dsm_unlock(&s->mutex[0]), 0);
@@ -86,7 +86,7 @@ static void a_mutex_is_held_too_long(uint64_t round, struct dice *dice)
 		insist(&s->mutex[0]);
 	barrier();
 	if (holds) {
-		usleep(TIMEOUT_US * 3 / 4 + dice_throw(dice, TIMEOUT_US));
+		usleep(timeout_us * 3 / 4 + dice_throw(dice, timeout_us));
 		s->counter[0]++;
 		CHECK_EQUAL(dsm_unlock(&s->mutex[0]), 0);
 	} else {
@@ -129,10 +129,10 @@ static void a_rwlock_is_held_too_long(uint64_t round, struct dice *dice)
 		insist_on_rwlock(holds_to_write ? dsm_write_lock : dsm_read_lock);
 	barrier();
 	if (holds) {
-		usleep(TIMEOUT_US * 3 / 4 + dice_throw(dice, TIMEOUT_US));
+		usleep(timeout_us * 3 / 4 + dice_throw(dice, timeout_us));
 		CHECK_EQUAL(holds_to_write ? dsm_write_unlock(&s->rwlock) : dsm_read_unlock(&s->rwlock), 0);
 	} else {
-		usleep(dice_throw(dice, TIMEOUT_US));
+		usleep(dice_throw(dice, timeout_us));
 		for (int i = 0; i < 3; i++)
 			read_or_write(dice, dice_throw(dice, 2));
 	}
@@ -169,7 +169,7 @@ static bool hold_for_long;
 static void hold(struct dice *dice)
 {
 	if (hold_for_long && !dice_throw(dice, 3000))
-		usleep(TIMEOUT_US * 3 / 2);
+		usleep(timeout_us * 3 / 2);
 	else if (!dice_throw(dice, 16))
 		usleep(dice_throw(dice, 60));
 }
@@ -267,7 +267,10 @@ static void long_hammering(void)
 int main(int argc, char **argv)
 {
 	options = torture_options(argc, argv, 32);
-	setenv("MINORCA_TIMEOUT", TIMEOUT_TEXT, 1);
+	setenv("MINORCA_TIMEOUT", TIMEOUT_TEXT, 0);
+	timeout_us = (unsigned)(atof(getenv("MINORCA_TIMEOUT")) * 1e6);
+	/* Starting processes may take longer. */
+	MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &(int){0});
 	nodes_begin(&argc, &argv);
 	node = dsm_node();
 	nodes = dsm_nodes();
@@ -278,5 +281,7 @@ int main(int argc, char **argv)
 	case_of_locks("many threads want many mutexes", 0, short_hammering);
 	case_of_locks("many threads want many mutexes, and some are held for long", nodes - 1,
 		      long_hammering);
-	return nodes_end();
+	int status = nodes_end();
+	MPI_Finalize();
+	return status;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dsm/runtime.h"
 #include "kernel/memory.h"
 
 const size_t nodes_page_sizes[] = {4 * KIB, 2 * MIB, GIB};
@@ -20,8 +21,32 @@ static struct {
 	int failed_cases;
 } current;
 
+static int effort_percent = 100;
+
+static void take_effort(int *argc, char **argv)
+{
+	static const char option[] = "--effort=";
+	int kept = 1;
+
+	for (int i = 1; i < *argc; i++)
+		if (!strncmp(argv[i], option, strlen(option)))
+			effort_percent = atoi(argv[i] + strlen(option));
+		else
+			argv[kept++] = argv[i];
+	argv[kept] = NULL;
+	*argc = kept;
+}
+
+int nodes_rounds(int rounds, int least)
+{
+	int share = (int)((int64_t)rounds * effort_percent / 100);
+
+	return share > least ? share : least;
+}
+
 void nodes_begin(int *argc, char ***argv)
 {
+	take_effort(argc, *argv);
 	/* Under a sanitizer, with more nodes than cores, a page of 1 GiB takes its time. */
 	setenv("MINORCA_TIMEOUT", "60", 0);
 	if (dsm_init(argc, argv))
@@ -117,6 +142,18 @@ bool nodes_have_pages(size_t page_bytes, size_t pages, unsigned copies)
 		nodes_skip(page_bytes == GIB ? "the pool has too few 1 GiB hugepages"
 					     : "the pool has too few 2 MiB hugepages");
 	return all;
+}
+
+bool nodes_memory_is_pinned(void)
+{
+	return strcmp(runtime.ops->name, "shm");
+}
+
+bool nodes_skip_if_pinned(void)
+{
+	if (nodes_memory_is_pinned())
+		nodes_skip("this transport registers, and so pins, all of a region");
+	return nodes_memory_is_pinned();
 }
 
 const char *nodes_page_name(size_t page_bytes)

@@ -14,11 +14,20 @@
 
 #include <minorca.h>
 
-/** Starts the runtime; exits with a message if it does not. Call first. */
+/**
+ * Starts the runtime; exits with a message if it does not. Call first. Takes --effort=PERCENT from the
+ * command line.
+ */
 void nodes_begin(int *argc, char ***argv);
 
 /** Prints the plan, ends the runtime, and returns main()'s exit status. */
 int nodes_end(void);
+
+/**
+ * How often to repeat what a race needs to show: @rounds, or the share of them that --effort asks for (where
+ * a round trip is slow, as between emulated machines), and never less than @least.
+ */
+int nodes_rounds(int rounds, int least);
 
 /** Begins a case with this name; ends the one before. */
 __attribute__((format(printf, 1, 2))) void nodes_case(const char *format, ...);
@@ -43,6 +52,15 @@ extern const size_t nodes_page_size_count;
 /** True if the machine can hold a region of @pages pages @copies times; otherwise skips the case. The same
  * answer on all nodes. */
 bool nodes_have_pages(size_t page_bytes, size_t pages, unsigned copies);
+
+/**
+ * True if memory that nobody has touched may cost memory all the same: a transport whose device cannot fault
+ * pages in registers all of a region, and so pins it, on every node. Only shm promises that it does not.
+ */
+bool nodes_memory_is_pinned(void);
+
+/** The same as a reason to skip the case. */
+bool nodes_skip_if_pinned(void);
 
 /** "4 KiB" ... */
 const char *nodes_page_name(size_t page_bytes);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dsm/runtime.h"
 #include "kernel/memory.h"
 
 static int node, nodes;
@@ -74,7 +75,9 @@ static void never_published(const struct subject *s)
 	if (watched()) {
 		CHECK_EQUAL(cost.faults_read, s->pages);
 		CHECK_EQUAL(cost.pages_zero, s->pages);
-		CHECK_EQUAL(cost.bytes_fetched, 0);
+		/* From a home that is far away, a page of one block is read along with its version. */
+		if (runtime.ops->is_near(runtime.transport, 0) || s->page_bytes > 4096)
+			CHECK_EQUAL(cost.bytes_fetched, 0);
 	}
 }
 
@@ -305,7 +308,7 @@ static uint64_t resident_shmem_kib(void)
 static void a_node_pays_for_what_it_has(void)
 {
 	nodes_case("sparse: a node pays for the hugepages that it is home of or fetched");
-	if (nodes_have_pages(2 * MIB, 24, 1)) {
+	if (!nodes_skip_if_pinned() && nodes_have_pages(2 * MIB, 24, 1)) {
 		uint64_t before = free_pages();
 		barrier();
 		struct subject s = subject(2 * MIB, 16);
@@ -325,6 +328,8 @@ static void a_node_pays_for_what_it_has(void)
 	}
 
 	nodes_case("sparse: a region of 1 GiB at another home costs nearly nothing here");
+	if (nodes_skip_if_pinned())
+		return;
 	struct dsm_region_options one_home = {.page_size_bytes = 4096, .home = DSM_HOME_NODE};
 	dsm_region *r;
 	uint64_t before = resident_shmem_kib();

@@ -90,7 +90,7 @@ static void touched_while_a_barrier_passes(bool by_prefetch)
 		return;
 	if (node == 1)
 		CHECK_EQUAL(pthread_create(&thread, NULL, touch, &t), 0);
-	for (int k = 1; k <= ROUNDS; k++) {
+	for (int k = 1; k <= nodes_rounds(ROUNDS, 4); k++) {
 		if (node == 0)
 			store_everywhere(t.base, 2 * k);
 		barrier();
@@ -138,7 +138,7 @@ static void lookups_while_regions_come_and_go(void)
 		return;
 	for (int i = 0; i < 4; i++)
 		CHECK_EQUAL(pthread_create(&threads[i], NULL, ask, &asker), 0);
-	for (int i = 0; i < 30; i++) {
+	for (int i = 0; i < nodes_rounds(30, 4); i++) {
 		dsm_region *passing;
 		if (make(4096, 4, &passing))
 			CHECK_EQUAL(dsm_region_destroy(passing), 0);
@@ -236,7 +236,7 @@ static void threads_are_cancelled(void)
 		for (size_t p = 0; p < v.pages; p++)
 			v.base[p * v.page_bytes] = 1;
 	barrier();
-	for (int i = 0; i < 60 && node == 1; i++) {
+	for (int i = 0; i < nodes_rounds(60, 4) && node == 1; i++) {
 		pthread_t threads[3];
 		for (int t = 0; t < 3; t++)
 			CHECK_EQUAL(pthread_create(&threads[t], NULL, load_until_cancelled, &v), 0);
@@ -259,7 +259,7 @@ static void prefetch_with_a_pool_that_runs_out(void)
 	struct hugepage_pool pool;
 	dsm_region *r;
 
-	if (!nodes_have_pages(page_bytes, 2 * pages, 1))
+	if (nodes_skip_if_pinned() || !nodes_have_pages(page_bytes, 2 * pages, 1))
 		return;
 	volatile unsigned char *base = make(page_bytes, pages, &r);
 	if (!base)

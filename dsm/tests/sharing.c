@@ -116,7 +116,9 @@ static void read_then_written(dsm_region *r, size_t page_bytes, size_t pages)
 
 static void run(size_t page_bytes, enum dsm_home_policy home, enum dsm_delivery delivery)
 {
-	size_t pages = page_bytes == 4096 ? 67 : page_bytes == 2 << 20 ? 5 : 1;
+	size_t pages = page_bytes == 4096      ? (size_t)nodes_rounds(67, 9)
+		       : page_bytes == 2 << 20 ? (size_t)nodes_rounds(5, 2)
+					       : 1;
 	static const struct {
 		const char *name;
 		void (*run)(dsm_region *, size_t, size_t);

@@ -101,10 +101,10 @@ static void *add_under_write_lock(void *unused)
 
 static void counts(void *(*body)(void *), int n, const uint64_t *counter)
 {
-	rounds = n;
+	rounds = nodes_rounds(n, 10);
 	on_threads(body);
 	CHECK_EQUAL(dsm_barrier(), 0);
-	CHECK_EQUAL(*counter, (uint64_t)nodes * THREADS * (uint64_t)n);
+	CHECK_EQUAL(*counter, (uint64_t)nodes * THREADS * (uint64_t)rounds);
 	CHECK_EQUAL(dsm_barrier(), 0);
 }
 
@@ -190,7 +190,7 @@ static void a_lock_across_homes(void)
 /* Many locks at once, of which a node holds many. */
 static void many_locks(void)
 {
-	size_t count = 3000;
+	size_t count = (size_t)nodes_rounds(3000, 100);
 	dsm_region *r;
 	struct dsm_region_options options = {.home = DSM_HOME_CYCLIC, .chunk_bytes = 4096};
 
@@ -239,7 +239,7 @@ static void atomics_count(void)
 {
 	uint64_t value;
 
-	rounds = 500;
+	rounds = nodes_rounds(500, 10);
 	on_threads(add_atomically);
 	CHECK_EQUAL(dsm_barrier(), 0);
 	CHECK_EQUAL(dsm_atomic_load(&s->word, &value, DSM_RELAXED), 0);
@@ -277,7 +277,7 @@ static void each_atomic_answers(void)
 /* A token goes around all nodes, carried by the event. */
 static void an_event_goes_around(void)
 {
-	uint64_t turns = 200 * (uint64_t)nodes, value;
+	uint64_t turns = (uint64_t)(nodes_rounds(200, 5) * nodes), value;
 
 	for (uint64_t t = 0; t < turns; t++) {
 		if (t % (uint64_t)nodes != (uint64_t)node)
@@ -295,17 +295,17 @@ static void an_event_goes_around(void)
 }
 
 /* A bounded buffer in slots[0..7]; `first` counts what was put, `second` what was taken. */
-#define ITEMS 300
+static int items;
 static _Atomic uint64_t taken_sum;
 
 static void *produce_and_consume(void *argument)
 {
-	for (int i = 0; i < ITEMS; i++) {
+	for (int i = 0; i < items; i++) {
 		CHECK_EQUAL(dsm_lock(&s->mutex), 0);
 		if (argument) {
 			while (s->first - s->second == 8)
 				CHECK_EQUAL(dsm_cond_wait(&s->cond, &s->mutex), 0);
-			s->slots[s->first++ % 8] = (uint64_t)node * ITEMS + (uint64_t)i;
+			s->slots[s->first++ % 8] = (uint64_t)(node * items + i);
 		} else {
 			while (s->first == s->second)
 				CHECK_EQUAL(dsm_cond_wait(&s->cond, &s->mutex), 0);
@@ -322,6 +322,7 @@ static void a_bounded_buffer(void)
 	uint64_t sum = 0, expected = 0;
 	pthread_t producer, consumer;
 
+	items = nodes_rounds(300, 20);
 	if (node == 0)
 		s->first = s->second = 0;
 	CHECK_EQUAL(dsm_barrier(), 0);
@@ -331,7 +332,7 @@ static void a_bounded_buffer(void)
 	pthread_join(consumer, NULL);
 	sum = atomic_load(&taken_sum);
 	CHECK_EQUAL(dsm_reduce(&sum, &sum, 1, DSM_UINT64, DSM_SUM), 0);
-	for (uint64_t i = 0; i < (uint64_t)nodes * ITEMS; i++)
+	for (uint64_t i = 0; i < (uint64_t)(nodes * items); i++)
 		expected += i;
 	CHECK_EQUAL(sum, expected);
 }

@@ -106,7 +106,7 @@ static void same_pages(volatile unsigned char *base, size_t page_bytes, size_t p
 {
 	struct job jobs[THREADS];
 
-	for (int round = 1; round <= ROUNDS / 4; round++) {
+	for (int round = 1; round <= nodes_rounds(ROUNDS / 4, 2); round++) {
 		fill(jobs, base, page_bytes, pages, round);
 		if (round % nodes == node)
 			for (size_t p = 0; p < pages; p++)
@@ -124,14 +124,14 @@ static void same_pages(volatile unsigned char *base, size_t page_bytes, size_t p
 
 static void publish_many_times(struct job *jobs)
 {
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < nodes_rounds(ROUNDS, 4); i++)
 		CHECK_EQUAL(dsm_barrier(), 0);
 	atomic_store(jobs[0].stop, true);
 }
 
 static void publish_and_unmap_many_times(struct job *jobs)
 {
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < nodes_rounds(ROUNDS, 4); i++) {
 		CHECK_EQUAL(dsm_invalidate((const void *)jobs[0].base, jobs[0].pages * jobs[0].page_bytes),
 			    0);
 		CHECK_EQUAL(

@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# The machine that is a guest. Part of scripts/vcluster.
+# shellcheck disable=SC2154 # guests, cpus, ...: its variables
+
+# MTU of the guests' network: a RoCE packet of 4096 bytes, with its headers, in one frame.
+readonly mtu=4200
+
+# no_timer_check: emulated on a busy host, the timer looks broken at boot. nokaslr and mitigations=off: time.
+readonly kernel_arguments='console=ttyS0 quiet loglevel=4 panic=-1 nokaslr mitigations=off nowatchdog no_timer_check net.ifnames=0'
+
+# A /dev/kvm that is neither Intel's nor AMD's (of PVM, say) does not boot a stock kernel.
+acceleration() {
+	if [ -w /dev/kvm ] && { [ -d /sys/module/kvm_intel ] || [ -d /sys/module/kvm_amd ]; }; then
+		echo kvm
+	else
+		echo tcg,thread=multi
+	fi
+}
+
+# qemu_command GUEST: sets qemu.
+qemu_command() {
+	# shellcheck disable=SC2054 # the commas are QEMU's
+	qemu=(qemu-system-x86_64 -accel "$(acceleration)" -cpu max -M q35 -m "$memory_mib" -smp "$cpus"
+		-nodefaults -display none -no-reboot -serial "file:$out/console.$1"
+		-kernel "$kernel_image" -initrd "$tmp/initramfs"
+		-append "$kernel_arguments hugepagesz=2M hugepages=$hugepages vcluster_guest=$1"
+		-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap
+		-virtfs "local,path=${out//,/,,},mount_tag=out,security_model=none,multidevs=remap"
+		-device virtio-rng-pci)
+	add_network "$1"
+}
+
+# add_network GUEST: each guest is on a hub, also when there are two only: when its peer goes away the link stays up,
+# as on a switch. The hub is in guest 0's QEMU. A guest that is alone makes a pair of virtual Ethernets for itself.
+add_network() {
+	local i
+	[ "$guests" -gt 1 ] || return 0
+	qemu+=(-netdev "hubport,id=port,hubid=0"
+		-device "virtio-net-pci,netdev=port,mac=52:54:00:77:00:$(printf %02x "$1"),host_mtu=$mtu,romfile=")
+	if [ "$1" -gt 0 ]; then
+		qemu+=(-netdev "stream,id=cable,server=on,addr.type=unix,addr.path=$tmp/net.$1"
+			-netdev "hubport,id=uplink,hubid=0,netdev=cable")
+		return
+	fi
+	for ((i = 1; i < guests; i++)); do
+		qemu+=(-netdev "stream,id=cable$i,addr.type=unix,addr.path=$tmp/net.$i"
+			-netdev "hubport,id=port$i,hubid=0,netdev=cable$i")
+	done
+}
