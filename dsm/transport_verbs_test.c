@@ -600,19 +600,17 @@ static void thousands_of_posts_need_no_complete_between_them(void **state)
 
 /* --- order --------------------------------------------------------------------------------------------- */
 
-#define PAGE_WORDS 2048 /* 16 KiB: several packets */
-#define ROUNDS 1500u
+/* Several packets. Bytes, for while it is written a longer word may be read half old and half new. */
+#define PAGE_BYTES ((size_t)16384)
+#define ROUNDS 255u /* the most that a byte holds */
 
 static void write_versions(void)
 {
-	uint64_t *page = (uint64_t *)(void *)own.data;
 	uint64_t *old = (uint64_t *)(void *)lane()->scratch;
 
-	for (uint64_t round = 1; round <= ROUNDS; round++) {
-		for (int i = 0; i < PAGE_WORDS; i++)
-			page[i] = round;
-		CHECK_RETURNS(
-		    ops->post_write(own.transport, lane(), 0, DATA, 0, page, PAGE_WORDS * sizeof *page), 0);
+	for (unsigned round = 1; round <= ROUNDS; round++) {
+		memset(own.data, (int)round, PAGE_BYTES);
+		CHECK_RETURNS(ops->post_write(own.transport, lane(), 0, DATA, 0, own.data, PAGE_BYTES), 0);
 		CHECK_RETURNS(ops->post_fetch_add(own.transport, lane(), 0, WORDS, 0, 1, old), 0);
 		CHECK_RETURNS(complete(), 0);
 		CHECK(*old == round - 1);
@@ -624,16 +622,16 @@ static void read_versions(void)
 {
 	uint64_t *version = (uint64_t *)(void *)lane()->scratch;
 	/* Not where the writer writes on node 0. */
-	uint64_t *page = (uint64_t *)(void *)(own.data + 65536);
+	const unsigned char *page = own.data + 65536;
 	uint64_t reads = 0, changes = 0, newer = 0, last = 0;
 
 	for (bool more = true; more; reads++) {
 		more = !atomic_load(&world->stop);
 		CHECK_RETURNS(ops->post_read(own.transport, lane(), 0, WORDS, 0, version, 8), 0);
-		CHECK_RETURNS(
-		    ops->post_read(own.transport, lane(), 0, DATA, 0, page, PAGE_WORDS * sizeof *page), 0);
+		CHECK_RETURNS(ops->post_read(own.transport, lane(), 0, DATA, 0, own.data + 65536, PAGE_BYTES),
+			      0);
 		CHECK_RETURNS(complete(), 0);
-		for (int i = 0; i < PAGE_WORDS; i++)
+		for (size_t i = 0; i < PAGE_BYTES; i++)
 			CHECK(page[i] >= *version);
 		CHECK(*version >= last);
 		changes += *version != last;
