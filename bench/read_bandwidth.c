@@ -141,14 +141,15 @@ static void require(int error, const char *what)
 		job_fail("%s: %s", what, strerror(-error));
 }
 
-/* @count reads of @bytes each, posted together. @return ns until the last has completed. */
-static uint64_t read_together(struct run *run, size_t bytes, unsigned int count)
+/* @count reads of @bytes each, from the @first place of that size on, posted together. @return ns until the
+ * last has completed. */
+static uint64_t read_together(struct run *run, size_t first, size_t bytes, unsigned int count)
 {
 	struct bare_request requests[BARE_DEPTH];
 	unsigned int chains = 0;
 
 	for (unsigned int i = 0; i < count; i++) {
-		size_t at = i * bytes % BUFFER_BYTES;
+		size_t at = (first + i) * bytes % BUFFER_BYTES;
 		requests[i] = (struct bare_request){
 		    .opcode = IBV_WR_RDMA_READ, .local = run->buffer + at, .bytes = bytes, .offset = at};
 	}
@@ -166,7 +167,7 @@ static uint64_t read_together(struct run *run, size_t bytes, unsigned int count)
 static void read_row(struct run *run, struct row *row, bool sampled)
 {
 	for (size_t i = round_samples(row); i-- && row->count < SAMPLES_MAX;) {
-		uint64_t ns = read_together(run, row->bytes, row->pieces);
+		uint64_t ns = read_together(run, 0, row->bytes, row->pieces);
 		if (sampled)
 			row->samples[row->count++] = ns;
 	}
@@ -221,7 +222,9 @@ static void keep(struct row *row, bool sampled, uint64_t ns, uint64_t baseline_n
 static void fault_pages(struct run *run, struct row *row, bool sampled)
 {
 	for (size_t page = 0; page < PAGES; page++) {
-		uint64_t bare_ns = read_together(run, PAGE_BYTES / row->pieces, row->pieces);
+		/* Page after page, as the faults: what was read just now is in a cache. */
+		uint64_t bare_ns =
+		    read_together(run, page * row->pieces, PAGE_BYTES / row->pieces, row->pieces);
 		uint64_t before = timer_now_ns();
 		(void)*word_of(run, page * (PAGE_BYTES / BLOCK_BYTES));
 		keep(row, sampled, timer_now_ns() - before, bare_ns);
@@ -230,7 +233,7 @@ static void fault_pages(struct run *run, struct row *row, bool sampled)
 
 static void prefetch_pages(struct run *run, struct row *row, bool sampled)
 {
-	uint64_t bare_ns = read_together(run, PAGE_BYTES / row->pieces, PAGES * row->pieces);
+	uint64_t bare_ns = read_together(run, 0, PAGE_BYTES / row->pieces, PAGES * row->pieces);
 	uint64_t before = timer_now_ns();
 
 	require(dsm_prefetch(run->base, PAGES * PAGE_BYTES, false), "dsm_prefetch()");

@@ -262,7 +262,9 @@ static void lane_make_room(struct verbs_lane *lane, size_t bytes)
 {
 	unsigned window = lane->common->window;
 
-	if (lane->posted_bytes && lane->posted_bytes + bytes > lane->common->window_bytes) {
+	/* A few words more do not matter, and go along. */
+	if (lane->posted_bytes && bytes > VERBS_BATCH_BYTES &&
+	    lane->posted_bytes + bytes > lane->common->window_bytes) {
 		lane_hand_over(lane);
 		lane_wait(lane, 0);
 		lane->posted_bytes = 0;
