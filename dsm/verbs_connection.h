@@ -21,6 +21,8 @@ struct verbs_endpoint {
 /**
  * Makes a lane's endpoint, with room for the device's window of completions. Where the provider can, it is
  * told that one thread at a time uses it, so that it needs no locks and shares no doorbell with other lanes.
+ * (That is about posting and polling. Queue pairs are added by the connector's thread meanwhile, which
+ * providers guard by locks of their own, as they must for the numbers of queue pairs.)
  *
  * @return 0; -ENOMEM ..., reported.
  */
