@@ -509,15 +509,6 @@ static struct home_map make_home_map(const struct proposal *p)
 	return map;
 }
 
-static bool all_are_near(void)
-{
-	int peer = 0;
-
-	while (peer < runtime.nodes && runtime.ops->is_near(runtime.transport, peer))
-		peer++;
-	return peer == runtime.nodes;
-}
-
 static void fill_region(struct draft *draft, const char *name)
 {
 	const struct proposal *p = &draft->proposal;
@@ -537,9 +528,9 @@ static void fill_region(struct draft *draft, const char *name)
 	r->sparse = p->sparse;
 	r->detects_stores = runtime.kernel[KERNEL_UFFD_CONTINUE_WP].available;
 	r->home = make_home_map(p);
-	/* Where writes are done when post returns: elsewhere a twin cannot be the source, it is not
-	 * registered. */
-	r->keeps_hot_pages = all_are_near() && r->detects_stores && r->blocks_per_page == 1;
+	/* A hot page is published from a copy, see publish.c. */
+	r->keeps_hot_pages =
+	    runtime.ops->writes_from_anywhere && r->detects_stores && r->blocks_per_page == 1;
 	r->twins_kept_most = (runtime.settings.kept_twins_mib << 20) >> r->page_shift;
 	snprintf(r->name, sizeof r->name, "%s", name);
 }

@@ -397,6 +397,10 @@ static void print_statistics(void)
 	       s.faults, s.faults_read, s.faults_write, s.faults_upgrade, s.pages_current, s.pages_partial,
 	       s.pages_full, s.pages_zero, s.bytes_fetched, s.bytes_published, s.pages_published,
 	       s.pages_invalidated, s.barriers, (double)s.barrier_wait_ns / 1e9);
+	if (s.rdma_requests)
+		report("RDMA: %" PRIu64 " requests by %" PRIu64 " doorbells, %" PRIu64
+		       " completions, %" PRIu64 " queue pairs",
+		       s.rdma_requests, s.rdma_doorbells, s.rdma_completions, s.rdma_queue_pairs);
 }
 
 int dsm_finalize(void)

@@ -98,6 +98,9 @@ struct transport_ops {
 	 */
 	bool memory_outlives_process;
 
+	/* What is written may come from anywhere, and is free when post_write() returns. */
+	bool writes_from_anywhere;
+
 	/* Opens the transport on this node; @address is what peers must be told. Errors are reported. */
 	int (*open)(const struct transport_config *config, struct transport **out,
 		    struct transport_address *address);
@@ -107,9 +110,9 @@ struct transport_ops {
 	int (*connect)(struct transport *, int peer, const struct transport_address *address);
 
 	/*
-	 * Whether the peer's memory is a load away, so that reads and writes are done when post returns and a
-	 * second round trip costs nothing: look before you read. False: post version read and data read in
-	 * one chain when the data will be needed anyway. Async-signal-safe.
+	 * Whether the peer's memory is a load away, so that a second round trip costs nothing: look before
+	 * you read. False: post version read and data read in one chain when the data will be needed anyway.
+	 * Async-signal-safe.
 	 */
 	bool (*is_near)(const struct transport *, int peer);
 
@@ -122,8 +125,8 @@ struct transport_ops {
 	/* Forgets segment @id, own and peers'. Nobody uses it any more. Never fails. */
 	void (*detach)(struct transport *, unsigned id);
 
-	/* One-sided operations. @local lies in the lane's scratch buffer or in this node's part of the same
-	 * segment, and stays as it is until complete(). */
+	/* One-sided operations. @local lies, unless writes_from_anywhere, in the lane's scratch buffer or in
+	 * this node's part of the same segment, and stays as it is until complete(). */
 	int (*post_read)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,
 			 void *local, size_t bytes);
 	int (*post_write)(struct transport *, struct lane *, int peer, unsigned segment, uint64_t offset,

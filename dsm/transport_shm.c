@@ -358,6 +358,7 @@ static void shm_close(struct transport *t)
 const struct transport_ops transport_shm = {
     .name = "shm",
     .memory_outlives_process = true,
+    .writes_from_anywhere = true,
     .open = shm_open_transport,
     .connect = shm_connect,
     .is_near = shm_is_near,

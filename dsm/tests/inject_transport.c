@@ -166,8 +166,10 @@ const struct transport_ops *transport_choose_hook(const struct transport_ops *ch
 {
 	real = chosen;
 	shim = *chosen;
-	if (fabric)
+	if (fabric) {
 		shim.is_near = never_near;
+		shim.writes_from_anywhere = false;
+	}
 	shim.open = shim_open;
 	shim.connect = shim_connect;
 	shim.expose = shim_expose;

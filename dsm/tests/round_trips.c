@@ -173,6 +173,10 @@ static void store_at_home(struct shared *s, unsigned page)
 
 static void rdma(struct shared *s)
 {
+	nodes_case("RDMA: a thread has queue pairs to the nodes that it talked to, and there are no others");
+	/* Of its lane for faults, its lane for synchronisation, and the one to ask with. */
+	CHECK(nodes_stats().rdma_queue_pairs <= 3 * (uint64_t)dsm_nodes());
+	CHECK(nodes_stats().rdma_queue_pairs >= 1);
 	nodes_case("RDMA: publishing eight lines of a page is one doorbell and one completion");
 	if (node == 1)
 		rdma_publishing(s);
