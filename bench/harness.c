@@ -89,12 +89,14 @@ static void load_pages(struct hand *hand, size_t from, size_t to)
 		hand->found[i] = *(const volatile uint64_t *)(void *)hand->addresses[i];
 }
 
-/* Pages of one call of a sweep. */
+/* Pages of one call of a sweep; at least one. */
 static size_t call_pages(const struct setup *setup, const struct hand *hand)
 {
 	size_t pages = sweep_call_bytes(setup->page_bytes) / setup->page_bytes;
 
-	return pages < hand->count ? pages : hand->count;
+	if (pages > hand->count)
+		pages = hand->count;
+	return pages ? pages : 1;
 }
 
 static void touch_sweep(struct side *side, struct hand *hand, uint64_t *samples)

@@ -169,9 +169,8 @@ static int read_heads(struct lane *lane, int home)
 
 /*
  * Reads entries [@number, @number + *@count), or as many of them as go at once, into @words; and then the
- * head, for
- * @head. If that is not more than a lap ahead, no entry can be of a later lap that only looks like the
- * expected one.
+ * head, for @head. If that is not more than a lap ahead, no entry can be of a later lap that only looks like
+ * the expected one.
  */
 static int read_entries(struct lane *lane, int home, size_t publisher, uint64_t number, uint64_t *count,
 			uint64_t *words, uint64_t *head)

@@ -317,7 +317,8 @@ static int allocate(const struct request *request, void **memory, bool *fresh)
 	if (error && error != -EHOSTDOWN)
 		report("%s: %zu bytes could not be allocated: %s", request->call, request->bytes,
 		       strerror(-error));
-	return peers_tell(error, request->call, "the heap cannot be used as before");
+	peers_tell(error, request->call, "the heap cannot be used as before");
+	return error;
 }
 
 int dsm_malloc(size_t bytes, int where, void **memory)

@@ -89,7 +89,8 @@ static int end(struct lane *lane, int node, int posted, uint64_t *out, size_t co
 	if (!error)
 		memcpy(out, lane->scratch, count * sizeof *out);
 	lane_release(lane);
-	return peers_note(node, error);
+	peers_note(node, error);
+	return error;
 }
 
 static int read_words(const struct words *from, uint64_t *out)

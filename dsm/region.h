@@ -33,7 +33,7 @@ struct dsm_region {
 	size_t bytes;
 	unsigned page_shift, block_shift;
 	unsigned blocks_per_page; /* 1 or 64 */
-	unsigned words_per_page;  /* of the version table: 1 or 65, see below */
+	unsigned words_per_page;  /* of the version table: 1 or 65 */
 	unsigned id;
 	int uffd; /* of the delivery; not owned */
 	int fd;	  /* the memory file */
@@ -101,6 +101,7 @@ void region_note_dirty(struct dsm_region *region, size_t page);
  */
 int region_find_range(const void *address, size_t bytes, struct dsm_region **region, size_t *first,
 		      size_t *count);
+
 /** dsm_region_create(), with the region's number chosen from [@first_id, @end_id). */
 int region_create(const char *name, size_t bytes, const struct dsm_region_options *options, unsigned first_id,
 		  unsigned end_id, struct dsm_region **region);

@@ -101,15 +101,16 @@ static void *store_all_the_time(void *argument)
 static void stores_while_chunks_go_over(void)
 {
 	uint64_t *expected = calloc(page_count, sizeof *expected), value = 0;
+	const size_t storers = node == 0 ? STORERS : 0; /* on this node */
 	pthread_t threads[STORERS];
 
 	atomic_store(&stop, 0);
-	for (size_t i = 0; i < STORERS && node == 0; i++)
+	for (size_t i = 0; i < storers; i++)
 		CHECK_EQUAL(pthread_create(&threads[i], NULL, store_all_the_time, (void *)i), 0);
 	for (int i = 0; i < nodes_rounds(80, 10); i++)
 		store_and_compare(expected, ++value, i % 40 < 6 ? 1 : page_count);
 	atomic_store(&stop, 1);
-	for (size_t i = 0; i < STORERS && node == 0; i++)
+	for (size_t i = 0; i < storers; i++)
 		pthread_join(threads[i], NULL);
 	CHECK_EQUAL(dsm_barrier(), 0);
 	CHECK_EQUAL(dsm_broadcast(stored, sizeof stored, 0), 0);

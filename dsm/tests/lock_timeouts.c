@@ -266,9 +266,12 @@ static void long_hammering(void)
 
 int main(int argc, char **argv)
 {
+	const char *timeout_text;
+
 	options = torture_options(argc, argv, 32);
 	setenv("MINORCA_TIMEOUT", TIMEOUT_TEXT, 0);
-	timeout_us = (unsigned)(atof(getenv("MINORCA_TIMEOUT")) * 1e6);
+	timeout_text = getenv("MINORCA_TIMEOUT");
+	timeout_us = (unsigned)(atof(timeout_text ? timeout_text : TIMEOUT_TEXT) * 1e6);
 	/* Starting processes may take longer. */
 	MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &(int){0});
 	nodes_begin(&argc, &argv);

@@ -84,11 +84,12 @@ static void touched_while_a_barrier_passes(bool by_prefetch)
 {
 	dsm_region *r;
 	struct toucher t = {.base = make(4096, PAGES, &r), .by_prefetch = by_prefetch};
+	const bool touches = node == 1;
 	pthread_t thread;
 
 	if (!t.base)
 		return;
-	if (node == 1)
+	if (touches)
 		CHECK_EQUAL(pthread_create(&thread, NULL, touch, &t), 0);
 	for (int k = 1; k <= nodes_rounds(ROUNDS, 4); k++) {
 		if (node == 0)
@@ -105,7 +106,7 @@ static void touched_while_a_barrier_passes(bool by_prefetch)
 		barrier();
 	}
 	atomic_store(&t.stop, 1);
-	if (node == 1)
+	if (touches)
 		pthread_join(thread, NULL);
 	CHECK_EQUAL(dsm_region_destroy(r), 0);
 }

@@ -277,7 +277,7 @@ static void each_atomic_answers(void)
 /* A token goes around all nodes, carried by the event. */
 static void an_event_goes_around(void)
 {
-	uint64_t turns = (uint64_t)(nodes_rounds(200, 5) * nodes), value;
+	uint64_t turns = (uint64_t)nodes_rounds(200, 5) * (uint64_t)nodes, value;
 
 	for (uint64_t t = 0; t < turns; t++) {
 		if (t % (uint64_t)nodes != (uint64_t)node)
@@ -305,7 +305,7 @@ static void *produce_and_consume(void *argument)
 		if (argument) {
 			while (s->first - s->second == 8)
 				CHECK_EQUAL(dsm_cond_wait(&s->cond, &s->mutex), 0);
-			s->slots[s->first++ % 8] = (uint64_t)(node * items + i);
+			s->slots[s->first++ % 8] = (uint64_t)node * (uint64_t)items + (uint64_t)i;
 		} else {
 			while (s->first == s->second)
 				CHECK_EQUAL(dsm_cond_wait(&s->cond, &s->mutex), 0);
@@ -332,7 +332,7 @@ static void a_bounded_buffer(void)
 	pthread_join(consumer, NULL);
 	sum = atomic_load(&taken_sum);
 	CHECK_EQUAL(dsm_reduce(&sum, &sum, 1, DSM_UINT64, DSM_SUM), 0);
-	for (uint64_t i = 0; i < (uint64_t)(nodes * items); i++)
+	for (uint64_t i = 0; i < (uint64_t)nodes * (uint64_t)items; i++)
 		expected += i;
 	CHECK_EQUAL(sum, expected);
 }
