@@ -9,6 +9,7 @@
 #   link-flaps    the same, down for shorter: nothing but time is lost
 #
 # To be run in guest 0. The jobs' messages go to files: mpirun may react to a lost guest whenever it likes.
+# shellcheck disable=SC2317 # functions that are arguments of another
 set -u
 
 bin=$(dirname "$0")
@@ -46,9 +47,7 @@ await() {
 	done
 }
 
-job() { mpirun --enable-recovery "$@"; }
-
-# Two of three nodes say what became of them.
+# For await(). Two of three nodes say what became of them.
 both_spoke() { [ "$(grep -c '^survivor [0-9]*: ' "$1")" = 2 ]; }
 all_ready() { [ "$(cat "$logs"/*.log | grep -c 'ready to die')" = "$1" ]; }
 
@@ -74,19 +73,94 @@ survives() {
 # The time is for three nodes on two emulated processors; the fabric tries again for half of it.
 killed() {
 	export MINORCA_TIMEOUT=6
-	survives 'a fault' 'node 1: .*lost|lost.*region theirs' fault
+	survives 'a fault' 'the fault on page 0 .home: node 1. of region theirs .*is lost.*SIGBUS' fault
 	survives 'a mutex that the dead node has' "dsm_lock\(\): $lost; node 1 has the lock at 0x.* in region subject" lock-held
-	survives 'a barrier' "dsm_barrier\(\): $lost" barrier
 	survives 'a barrier, without node 0' 'dsm_barrier\(\): node 0 is lost' barrier --dead=0
-	survives 'publishing' 'node 1' publish
+	survives 'publishing' "dsm_release\(\): $lost" publish
 	survives 'an event' "dsm_event_await\(\): $lost; the event may never be advanced" event
 	survives 'a reduction' "dsm_reduce\(\): $lost" reduce
-	survives 'atomics' 'node 1' atomics
-	survives 'making a region' 'dsm_region_create\(another\): node 1: lost' create
+}
+
+# --- a guest is powered off, or cannot be reached -----------------------------------------------------------------
+
+jobs=() pids=() # the lost_peer cases that are under way; each logs to its own file
+
+# start CASE: a job of which the last guest has the last node. It goes on until it is killed: mpirun waits for the lost.
+start() {
+	mpirun --enable-recovery -n 3 "$bin/lost_peer" "$1" --dead=2 --die=outside --after="$logs/gone" --within="$MINORCA_TIMEOUT" \
+		>"$logs/$1.log" 2>&1 &
+	pids+=($!)
+	jobs+=("$1")
+	await 60 all_ready ${#jobs[@]}
+}
+
+# judge_jobs HOW: when the node that they share is out of reach. What is waited for is twice what a call may take.
+judge_jobs() {
+	local case pattern
+	for case in "${jobs[@]}"; do
+		await $((4 * MINORCA_TIMEOUT)) both_spoke "$logs/$case.log"
+		case $case in
+		fault) pattern='the fault on page 0 .home: node 2. of region theirs .*is lost.*SIGBUS' ;;
+		lock-held) pattern="dsm_lock\(\): $lost; node 2 has the lock at 0x.* in region subject" ;;
+		barrier) pattern="dsm_barrier\(\): $lost" ;;
+		*) pattern='node 2' ;;
+		esac
+		judge "$1: $case" "$pattern" "$logs/$case.log"
+	done
+}
+
+# Those that are ready wait for a file, the last one for its barrier.
+powered_off() {
+	export MINORCA_TIMEOUT=10
+	start fault
+	start lock-held
+	start publish
+	start barrier
+	vguest power-off "$last_guest"
+	touch "$logs/gone"
+	judge_jobs 'powered off'
+	kill -KILL "${pids[@]}" 2>/dev/null
+}
+
+# Down for longer than the fabric tries again, which is half of the time-out, and than it takes to find out.
+link_down() {
+	export MINORCA_TIMEOUT=8
+	start fault
+	start barrier
+	vguest link-down 12 "$last_guest" &
+	sleep 0.5
+	touch "$logs/gone"
+	judge_jobs 'link down'
+	wait $!
+	kill "${pids[@]}" 2>/dev/null
+}
+
+# --- a link that comes back ---------------------------------------------------------------------------------------
+
+link_flaps() {
+	local problem='' status=0
+	export MINORCA_TIMEOUT=20
+	mpirun -n 2 "$bin/differential" --seconds=15 >"$logs/log" 2>&1 &
+	local job=$!
+	sleep 6
+	vguest link-down 1.5 "$last_guest"
+	sleep 2
+	vguest link-down 1 "$(hostname)"
+	wait "$job" || status=$?
+	[ $status = 0 ] || problem="ended with $status"
+	! grep -q '^not ok' "$logs/log" || problem="$problem; a case failed"
+	grep -q '^ok' "$logs/log" || problem="$problem; nothing was tested"
+	report 'a link that is down for a moment costs time only' "$problem" "$logs/log"
 }
 
 case ${1:-} in
 killed) killed ;;
-*) echo "1..0 # SKIP what is \"${1:-}\"?" ;;
+powered-off) powered_off ;;
+link-down) link_down ;;
+link-flaps) link_flaps ;;
+*)
+	echo "cluster_faults: what is \"${1:-}\"?" >&2
+	exit 2
+	;;
 esac
 end

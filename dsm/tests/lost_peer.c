@@ -1,6 +1,7 @@
 /*
- * A node dies, and the others wait for it: `lost_peer WHERE [--dead=NODE] [--die=HOW] [--after=FILE]
- * [--within=SECONDS]`. Run with three nodes or more, by a launcher that lets survivors go on (mpirun.sh
+ * A node dies, and the others wait for it:
+ * `lost_peer WHERE [--dead=NODE] [--die=HOW] [--after=FILE] [--within=SECONDS]`.
+ * Run with three nodes or more, by a launcher that lets survivors go on (mpirun.sh
  * --survive). WHERE is what they wait in; see `cases` below. HOW: "kill" (SIGKILL), "stop" (SIGSTOP: alive,
  * and silent), or "outside": it says that it is ready, and somebody else sees to it: before FILE exists, for
  * those that do not wait before.
@@ -115,7 +116,8 @@ static void wait_until_ready(void)
 	check(!error, "waiting for the others", error, 0);
 	while (after && access(after, F_OK))
 		usleep(10000);
-	if (!after && !strcmp(how, "outside"))
+	/* Over verbs a process can be read from until the kernel has taken it apart. */
+	if (!after && (!memory_survives || !strcmp(how, "outside")))
 		sleep(2);
 }
 
