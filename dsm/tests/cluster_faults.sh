@@ -2,11 +2,11 @@
 # Faults on the virtual cluster, over verbs: what the nodes that are left make of a node that is killed, powered off, or
 # out of reach. What is checked of the calls is in lost_peer.c; here, what was said to people. Prints TAP.
 #
-# usage: cluster_faults killed | powered-off | link-down | link-flaps
+# usage: cluster_faults killed | powered-off | silenced | interrupted
 #   killed        one guest: a node kills itself, at one kind of waiting point after another
-#   powered-off   two guests or more: the last one is powered off, while jobs wait at several points. It is gone then
-#   link-down     two guests: the link of the last is down for longer than the fabric tries again
-#   link-flaps    the same, down for shorter: nothing but time is lost
+#   powered-off   two guests: the last one is powered off, while jobs wait at several points. It is gone then
+#   silenced      two guests: nothing comes from the last one, for longer than the fabric tries again
+#   interrupted   the same, for shorter: nothing but time is lost
 #
 # To be run in guest 0. The jobs' messages go to files: mpirun may react to a lost guest whenever it likes.
 # shellcheck disable=SC2317 # functions that are arguments of another
@@ -15,6 +15,7 @@ set -u
 bin=$(dirname "$0")
 logs=$(mktemp -d)
 number=0 failed=0
+trap 'sed "s/^/# | /" "$logs"/*; exit 1' TERM # the time is up
 lost="node [0-9] is lost: its process has ended, or its device does not answer"
 last_guest=vm$((VCLUSTER_GUESTS - 1))
 
@@ -85,79 +86,89 @@ killed() {
 
 jobs=() pids=() # the lost_peer cases that are under way; each logs to its own file
 
-# start CASE: a job of which the last guest has the last node. It goes on until it is killed: mpirun waits for the lost.
+# start CASE: a job of which the last guest has the last node.
 start() {
-	mpirun --enable-recovery -n 3 "$bin/lost_peer" "$1" --dead=2 --die=outside --after="$logs/gone" --within="$MINORCA_TIMEOUT" \
-		>"$logs/$1.log" 2>&1 &
+	mpirun --enable-recovery -n 3 "$bin/lost_peer" "$1" --dead=2 --die=outside --after="$logs/gone" \
+		--within="$MINORCA_TIMEOUT" >"$logs/$1.log" 2>&1 &
 	pids+=($!)
 	jobs+=("$1")
-	await 60 all_ready ${#jobs[@]}
+	await 30 all_ready ${#jobs[@]}
 }
 
-# judge_jobs HOW: when the node that they share is out of reach. What is waited for is twice what a call may take.
+# judge_jobs HOW: when the node that they share is out of reach. They may take as long as a few calls.
 judge_jobs() {
-	local case pattern
+	local case pattern end=$((SECONDS + 3 * MINORCA_TIMEOUT))
+	touch "$logs/gone"
 	for case in "${jobs[@]}"; do
-		await $((4 * MINORCA_TIMEOUT)) both_spoke "$logs/$case.log"
+		await $((end - SECONDS)) both_spoke "$logs/$case.log"
 		case $case in
 		fault) pattern='the fault on page 0 .home: node 2. of region theirs .*is lost.*SIGBUS' ;;
 		lock-held) pattern="dsm_lock\(\): $lost; node 2 has the lock at 0x.* in region subject" ;;
 		barrier) pattern="dsm_barrier\(\): $lost" ;;
-		*) pattern='node 2' ;;
+		*) pattern="dsm_release\(\): $lost" ;;
 		esac
 		judge "$1: $case" "$pattern" "$logs/$case.log"
 	done
+	kill -KILL "${pids[@]}" 2>/dev/null # mpirun waits for the lost
 }
 
 # Those that are ready wait for a file, the last one for its barrier.
 powered_off() {
-	export MINORCA_TIMEOUT=10
+	export MINORCA_TIMEOUT=10 OMPI_MCA_plm_rsh_agent="$0 agent"
 	start fault
 	start lock-held
 	start publish
 	start barrier
 	vguest power-off "$last_guest"
-	touch "$logs/gone"
 	judge_jobs 'powered off'
-	kill -KILL "${pids[@]}" 2>/dev/null
 }
 
-# Down for longer than the fabric tries again, which is half of the time-out, and than it takes to find out.
-link_down() {
+# As ssh, which goes on when the other side has no power any more: mpirun would end the job.
+agent() {
+	vguest run "$@"
+	[ $? = 255 ] || return
+	sleep 300
+}
+
+# For longer than the fabric tries again, which is half of the time-out, and than all the others take to find out.
+silenced() {
 	export MINORCA_TIMEOUT=8
 	start fault
 	start barrier
-	vguest link-down 12 "$last_guest" &
-	sleep 0.5
-	touch "$logs/gone"
-	judge_jobs 'link down'
+	vguest silence 20 "$last_guest" &
+	await 10 test -e "/vcluster/silent.${last_guest#vm}"
+	judge_jobs 'out of reach'
 	wait $!
-	kill "${pids[@]}" 2>/dev/null
 }
 
 # --- a link that comes back ---------------------------------------------------------------------------------------
 
-link_flaps() {
-	local problem='' status=0
+interrupted() {
+	local problem='' status=0 job
 	export MINORCA_TIMEOUT=20
-	mpirun -n 2 "$bin/differential" --seconds=15 >"$logs/log" 2>&1 &
-	local job=$!
+	mpirun -n 2 "$bin/differential" --seconds=12 >"$logs/log" 2>&1 &
+	job=$!
 	sleep 6
-	vguest link-down 1.5 "$last_guest"
+	vguest silence 1.5 "$last_guest"
 	sleep 2
-	vguest link-down 1 "$(hostname)"
+	vguest silence 1 "$HOSTNAME"
 	wait "$job" || status=$?
 	[ $status = 0 ] || problem="ended with $status"
 	! grep -q '^not ok' "$logs/log" || problem="$problem; a case failed"
 	grep -q '^ok' "$logs/log" || problem="$problem; nothing was tested"
-	report 'a link that is down for a moment costs time only' "$problem" "$logs/log"
+	report 'interrupted for a moment: it costs time only' "$problem" "$logs/log"
 }
 
 case ${1:-} in
+agent)
+	rm -rf "$logs"
+	agent "${@:2}"
+	exit
+	;;
 killed) killed ;;
 powered-off) powered_off ;;
-link-down) link_down ;;
-link-flaps) link_flaps ;;
+silenced) silenced ;;
+interrupted) interrupted ;;
 *)
 	echo "cluster_faults: what is \"${1:-}\"?" >&2
 	exit 2
