@@ -85,11 +85,15 @@ static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ib
 {
 	int error = verbs_status_error(completion->status);
 
+	bool known = lane->queues[peer].failed;
+
 	lane->queues[peer].failed = true;
 	note_error(lane, error);
-	if (completion->status == IBV_WC_WR_FLUSH_ERR)
-		return; /* an earlier request failed, or the queue was stopped: said already */
-	if (error == -EHOSTDOWN)
+	/* An earlier request failed, or the queue was stopped: said already. Otherwise the device has ended
+	 * the queue pair by itself, as soft-RoCE does where it has no route. */
+	if (completion->status == IBV_WC_WR_FLUSH_ERR && known)
+		return;
+	if (error == -EHOSTDOWN && completion->status != IBV_WC_WR_FLUSH_ERR)
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
 	report_peer(lane, peer, error, ibv_wc_status_str(completion->status), completion->vendor_err);
 }

@@ -473,20 +473,6 @@ static struct beside {
 	} role[ROLES_MAX];
 	_Atomic uint64_t message[FLAGS][INSTANCES]; /* the last round in which it was sent */
 } * beside;
-static MPI_Win beside_window;
-
-static void make_beside(void)
-{
-	MPI_Aint bytes;
-	int unit;
-
-	MPI_Win_allocate_shared(node ? 0 : sizeof *beside, 1, MPI_INFO_NULL, MPI_COMM_WORLD, (void *)&beside,
-				&beside_window);
-	MPI_Win_shared_query(beside_window, 0, &bytes, &unit, (void *)&beside);
-	if (!node)
-		memset(beside, 0, sizeof *beside);
-	MPI_Barrier(MPI_COMM_WORLD);
-}
 
 /* --- a round ---------------------------------------------------------------------------------------------
  */
@@ -601,7 +587,7 @@ static void set_flag(struct dice *dice, unsigned instance, unsigned flag)
 		break;
 	default:
 		CHECK_EQUAL(dsm_release(), 0);
-		atomic_store(&beside->message[flag][instance], current.number);
+		torture_tell(&beside->message[flag][instance], current.number);
 	}
 }
 
@@ -689,7 +675,7 @@ static void walk_beside(unsigned role, unsigned done, unsigned slack)
 {
 	uint64_t now = current.number << 32;
 
-	atomic_store(&beside->role[role].at, now | done);
+	torture_tell(&beside->role[role].at, now | done);
 	for (unsigned other = 0; other < current.roles; other++)
 		for (unsigned turns = 0; turns < 420; turns++) {
 			uint64_t at = atomic_load(&beside->role[other].at);
@@ -711,7 +697,7 @@ static void run_role(unsigned role)
 		walk_beside(role, k, slack);
 		run_instance(&dice, role, (k * current.factor + current.offset) % instances());
 	}
-	atomic_store(&beside->role[role].at, current.number << 32 | UINT32_MAX);
+	torture_tell(&beside->role[role].at, current.number << 32 | UINT32_MAX);
 }
 
 /* --- disturbance -----------------------------------------------------------------------------------------
@@ -1070,12 +1056,13 @@ static size_t tests_wanted(void)
 int main(int argc, char **argv)
 {
 	options = torture_options(argc, argv, 40);
+	torture_start_mpi(&argc, &argv);
 	nodes_begin(&argc, &argv);
 	node = dsm_node();
 	nodes = dsm_nodes();
 	if (!node)
 		torture_print(&options);
-	make_beside();
+	beside = torture_share(sizeof *beside);
 	start_workers();
 	double began = torture_now(), seconds = options.seconds / (double)tests_wanted();
 	for (size_t m = 0; m < MEMORIES; m++) {
@@ -1093,6 +1080,8 @@ int main(int argc, char **argv)
 		       torture_now() - began, (unsigned long long)options.seed, left_out);
 	CHECK(round_number > 0);
 	end_workers();
-	MPI_Win_free(&beside_window);
-	return nodes_end();
+	torture_unshare();
+	int status = nodes_end();
+	MPI_Finalize();
+	return status;
 }

@@ -1,8 +1,10 @@
 /*
- * A node dies, and the others wait for it: `lost_peer WHERE [--dead=NODE] [--die=HOW] [--within=SECONDS]`.
- * Run with three nodes or more, by a launcher that lets survivors go on (mpirun.sh --survive). WHERE is what
- * they wait in; see `cases` below. HOW: "kill" (SIGKILL), "stop" (SIGSTOP: alive, and silent), or "outside":
- * it says that it is ready, and somebody else sees to it.
+ * A node dies, and the others wait for it:
+ * `lost_peer WHERE [--dead=NODE] [--die=HOW] [--after=FILE] [--within=SECONDS]`.
+ * Run with three nodes or more, by a launcher that lets survivors go on (mpirun.sh
+ * --survive). WHERE is what they wait in; see `cases` below. HOW: "kill" (SIGKILL), "stop" (SIGSTOP: alive,
+ * and silent), or "outside": it says that it is ready, and somebody else sees to it: before FILE exists, for
+ * those that do not wait before.
  *
  * Each survivor checks that its call ends with -EHOSTDOWN (with "stop", -ETIMEDOUT) within SECONDS (half of
  * MINORCA_TIMEOUT; all of it suits verbs, where the fabric tries again for half of it), that so do those that
@@ -30,7 +32,7 @@
 struct shared {
 	_Alignas(PAGE) dsm_mutex mutex;
 	_Alignas(PAGE) dsm_rwlock rwlock;
-	_Alignas(PAGE) dsm_event ready, never;
+	_Alignas(PAGE) dsm_event set_up, ready, never;
 	_Alignas(PAGE) dsm_cond cond;
 };
 
@@ -38,7 +40,7 @@ static struct shared *s;
 static volatile unsigned char *theirs; /* pages whose home is the node that dies */
 static dsm_region *shared_region, *their_region;
 static int node, dead = 1, other, failures, expected;
-static const char *how = "kill";
+static const char *how = "kill", *after;
 static double within;
 static bool memory_survives;
 
@@ -112,7 +114,10 @@ static void wait_until_ready(void)
 	int error = dsm_event_await(&s->ready, 1);
 
 	check(!error, "waiting for the others", error, 0);
-	if (!strcmp(how, "outside"))
+	while (after && access(after, F_OK))
+		usleep(10000);
+	/* Over verbs a process can be read from until the kernel has taken it apart. */
+	if (!after && (!memory_survives || !strcmp(how, "outside")))
 		sleep(2);
 }
 
@@ -371,8 +376,12 @@ static void set_up(void)
 	theirs = dsm_region_base(their_region);
 	if (node == dead)
 		memset((void *)(uintptr_t)theirs, 3, 3 * PAGE);
+	/* The barrier ends with a look at what the others logged; who dies waits for them to have looked. */
 	if (dsm_barrier())
 		exit(1);
+	int awaited = node == dead ? dsm_event_await(&s->set_up, (uint64_t)dsm_nodes() - 1)
+				   : dsm_event_advance(&s->set_up, 1);
+	check(!awaited, "setting up", awaited, 0);
 }
 
 /* What is left can end. */
@@ -396,6 +405,8 @@ static void parse(int argc, char **argv)
 			dead = atoi(argv[i] + 7);
 		else if (!strncmp(argv[i], "--die=", 6))
 			how = argv[i] + 6;
+		else if (!strncmp(argv[i], "--after=", 8))
+			after = argv[i] + 8;
 		else if (!strncmp(argv[i], "--within=", 9))
 			within = atof(argv[i] + 9);
 	}

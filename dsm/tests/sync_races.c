@@ -159,12 +159,12 @@ static void pages_are_stored_to_again_and_again(void)
  * before this thread stored to it. After each step nobody publishes anything until the home has looked.
  */
 struct steps {
-	_Atomic uint64_t begun, released, looked;
-	atomic_bool stop;
+	_Atomic uint64_t begun, released[2], looked, stop;
 };
 
 struct releaser {
 	struct steps *steps;
+	unsigned number;
 	volatile uint64_t *word;
 	struct dice dice;
 };
@@ -183,7 +183,7 @@ static void store_and_release(struct releaser *r, uint64_t k)
 		__builtin_ia32_pause();
 	*r->word = k;
 	CHECK_EQUAL(dsm_release(), 0);
-	atomic_fetch_add(&r->steps->released, 1);
+	torture_tell(&r->steps->released[r->number], k);
 }
 
 static void *release_beside(void *argument)
@@ -200,20 +200,20 @@ static void *release_beside(void *argument)
 
 static uint64_t take_steps(struct steps *steps, volatile uint64_t *words)
 {
-	struct releaser first = {steps, words, dice_of(options.seed, 1, 0)},
-			second = {steps, words + 8, dice_of(options.seed, 2, 0)};
+	struct releaser first = {steps, 0, words, dice_of(options.seed, 1, 0)},
+			second = {steps, 1, words + 8, dice_of(options.seed, 2, 0)};
 	double end = torture_now() + options.seconds / 4;
 	pthread_t thread;
 	uint64_t k = 0;
 
 	CHECK_EQUAL(pthread_create(&thread, NULL, release_beside, &second), 0);
 	while (torture_now() < end) {
-		atomic_store(&steps->begun, ++k);
+		torture_tell(&steps->begun, ++k);
 		store_and_release(&first, k);
 		await_number(&steps->looked, k);
 	}
-	atomic_store(&steps->stop, true);
-	atomic_store(&steps->begun, k + 1);
+	torture_tell(&steps->stop, 1);
+	torture_tell(&steps->begun, k + 1);
 	pthread_join(thread, NULL);
 	return k;
 }
@@ -223,33 +223,26 @@ static void look_at_steps(struct steps *steps, const volatile uint64_t *words)
 	uint64_t missing = 0;
 
 	for (uint64_t k = 1;; k++) {
-		await_number(&steps->released, 2 * k);
+		await_number(&steps->released[0], k);
+		await_number(&steps->released[1], k);
 		if (atomic_load(&steps->stop))
 			break;
 		CHECK_EQUAL(dsm_acquire(), 0);
 		missing += (words[0] != k) + (words[8] != k);
-		atomic_store(&steps->looked, k);
+		torture_tell(&steps->looked, k);
 	}
 	CHECK_EQUAL(missing, 0);
 }
 
-/* The steps are told by memory that the nodes share without the runtime. */
+/* The steps are told beside the runtime. */
 static void releases_beside_each_other(void)
 {
 	dsm_region *r;
 	volatile uint64_t *words = (volatile uint64_t *)(volatile void *)make(4096, 4096, 0, &r);
-	MPI_Win window;
-	MPI_Aint bytes;
-	void *shared;
-	int unit;
 
 	if (!words)
 		return;
-	MPI_Win_allocate_shared(node ? 0 : 4096, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &shared, &window);
-	MPI_Win_shared_query(window, 0, &bytes, &unit, &shared);
-	struct steps *steps = shared;
-	if (!node)
-		memset(steps, 0, sizeof *steps);
+	struct steps *steps = torture_share(sizeof *steps);
 	barrier();
 	if (node == 0) {
 		look_at_steps(steps, words);
@@ -257,16 +250,18 @@ static void releases_beside_each_other(void)
 		uint64_t taken = take_steps(steps, words);
 		CHECK(taken > 0);
 		printf("# %llu steps\n", (unsigned long long)taken);
-		atomic_store(&steps->released, UINT64_MAX);
+		torture_tell(&steps->released[0], UINT64_MAX);
+		torture_tell(&steps->released[1], UINT64_MAX);
 	}
 	barrier();
-	MPI_Win_free(&window);
+	torture_unshare();
 	CHECK_EQUAL(dsm_region_destroy(r), 0);
 }
 
 int main(int argc, char **argv)
 {
 	options = torture_options(argc, argv, 20);
+	torture_start_mpi(&argc, &argv);
 	nodes_begin(&argc, &argv);
 	node = dsm_node();
 	nodes = dsm_nodes();
@@ -288,5 +283,7 @@ int main(int argc, char **argv)
 	pages_are_stored_to_again_and_again();
 	nodes_case("releases of two threads at the same time");
 	releases_beside_each_other();
-	return nodes_end();
+	int status = nodes_end();
+	MPI_Finalize();
+	return status;
 }

@@ -41,6 +41,26 @@ double torture_now(void);
 /** True until @deadline has come for node 0: the same answer on all nodes. Collective. */
 bool torture_goes_on(double deadline);
 
+/* --- what the nodes share beside the runtime -------------------------------------------------------------
+ *
+ * Words that all nodes see and that only grow. They order nothing that the runtime could know of. One block
+ * at a time. Where all nodes are on one machine it is one memory; otherwise each has a copy, and is told by
+ * messages.
+ */
+
+/** Starts MPI, for several threads to use. Before nodes_begin(); MPI_Finalize() after nodes_end(). */
+void torture_start_mpi(int *argc, char ***argv);
+
+/** Zeroed memory for @bytes of words. Collective. Ends the process on an error. */
+void *torture_share(size_t bytes);
+
+/** Ends it, when all nodes have come. Collective. */
+void torture_unshare(void);
+
+/** The word becomes at least @value, here at once, elsewhere some time later; what one thread tells is seen
+ * in the order in which it was told. */
+void torture_tell(_Atomic uint64_t *word, uint64_t value);
+
 /* --- dice ------------------------------------------------------------------------------------------------
  */
 

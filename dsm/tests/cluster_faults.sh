@@ -1,0 +1,177 @@
+#!/bin/bash
+# Faults on the virtual cluster, over verbs: what the nodes that are left make of a node that is killed, powered off, or
+# out of reach. What is checked of the calls is in lost_peer.c; here, what was said to people. Prints TAP.
+#
+# usage: cluster_faults killed | powered-off | silenced | interrupted
+#   killed        one guest: a node kills itself, at one kind of waiting point after another
+#   powered-off   two guests: the last one is powered off, while jobs wait at several points. It is gone then
+#   silenced      two guests: nothing comes from the last one, for longer than the fabric tries again
+#   interrupted   the same, for shorter: nothing but time is lost
+#
+# To be run in guest 0. The jobs' messages go to files: mpirun may react to a lost guest whenever it likes.
+# shellcheck disable=SC2317 # functions that are arguments of another
+set -u
+
+bin=$(dirname "$0")
+logs=$(mktemp -d)
+number=0 failed=0
+trap 'sed "s/^/# | /" "$logs"/*; exit 1' TERM # the time is up
+lost="node [0-9] is lost: its process has ended, or its device does not answer"
+last_guest=vm$((VCLUSTER_GUESTS - 1))
+
+# report NAME PROBLEM LOG
+report() {
+	number=$((number + 1))
+	if [ -z "$2" ]; then
+		echo "ok $number - $1"
+		return
+	fi
+	echo "not ok $number - $1"
+	echo "# $2"
+	sed 's/^/# | /' "$3"
+	failed=1
+}
+
+end() {
+	rm -rf "$logs"
+	echo "1..$number"
+	exit $failed
+}
+
+# await SECONDS COMMAND...: until it succeeds. @return 1: it did not.
+await() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# For await(). Two of three nodes say what became of them.
+both_spoke() { [ "$(grep -c '^survivor [0-9]*: ' "$1")" = 2 ]; }
+all_ready() { [ "$(cat "$logs"/*.log | grep -c 'ready to die')" = "$1" ]; }
+
+# judge NAME PATTERN LOG: both are content, and somebody said what matches.
+judge() {
+	local problem='' content
+	content=$(grep -c '^survivor [0-9]*: ok$' "$3")
+	[ "$content" = 2 ] || problem="$content of 2 survivors are content"
+	grep -Eq -- "$2" "$3" || problem="$problem; nothing matches '$2'"
+	report "$1" "$problem" "$3"
+}
+
+# --- a node is killed -------------------------------------------------------------------------------------------
+
+# survives NAME PATTERN ARGUMENT...
+survives() {
+	local name=$1 pattern=$2
+	shift 2
+	timeout -s KILL 60 mpirun --enable-recovery -n 3 "$bin/lost_peer" "$@" --within="$MINORCA_TIMEOUT" >"$logs/log" 2>&1
+	judge "killed: $name" "$pattern" "$logs/log"
+}
+
+# The time is for three nodes on two emulated processors; the fabric tries again for half of it.
+killed() {
+	export MINORCA_TIMEOUT=6
+	survives 'a fault' 'the fault on page 0 .home: node 1. of region theirs .*is lost.*SIGBUS' fault
+	survives 'a mutex that the dead node has' "dsm_lock\(\): $lost; node 1 has the lock at 0x.* in region subject" lock-held
+	survives 'a barrier, without node 0' 'dsm_barrier\(\): node 0 is lost' barrier --dead=0
+	survives 'publishing' "dsm_release\(\): $lost" publish
+	survives 'an event' "dsm_event_await\(\): $lost; the event may never be advanced" event
+	survives 'a reduction' "dsm_reduce\(\): $lost" reduce
+}
+
+# --- a guest is powered off, or cannot be reached -----------------------------------------------------------------
+
+jobs=() pids=() # the lost_peer cases that are under way; each logs to its own file
+
+# start CASE: a job of which the last guest has the last node.
+start() {
+	mpirun --enable-recovery -n 3 "$bin/lost_peer" "$1" --dead=2 --die=outside --after="$logs/gone" \
+		--within="$MINORCA_TIMEOUT" >"$logs/$1.log" 2>&1 &
+	pids+=($!)
+	jobs+=("$1")
+	await 30 all_ready ${#jobs[@]}
+}
+
+# judge_jobs HOW: when the node that they share is out of reach. They may take as long as a few calls.
+judge_jobs() {
+	local case pattern end=$((SECONDS + 3 * MINORCA_TIMEOUT))
+	touch "$logs/gone"
+	for case in "${jobs[@]}"; do
+		await $((end - SECONDS)) both_spoke "$logs/$case.log"
+		case $case in
+		fault) pattern='the fault on page 0 .home: node 2. of region theirs .*is lost.*SIGBUS' ;;
+		lock-held) pattern="dsm_lock\(\): $lost; node 2 has the lock at 0x.* in region subject" ;;
+		barrier) pattern="dsm_barrier\(\): $lost" ;;
+		*) pattern="dsm_release\(\): $lost" ;;
+		esac
+		judge "$1: $case" "$pattern" "$logs/$case.log"
+	done
+	kill -KILL "${pids[@]}" 2>/dev/null # mpirun waits for the lost
+}
+
+# Those that are ready wait for a file, the last one for its barrier.
+powered_off() {
+	export MINORCA_TIMEOUT=10 OMPI_MCA_plm_rsh_agent="$0 agent"
+	start fault
+	start lock-held
+	start publish
+	start barrier
+	vguest power-off "$last_guest"
+	judge_jobs 'powered off'
+}
+
+# As ssh, which goes on when the other side has no power any more: mpirun would end the job.
+agent() {
+	vguest run "$@"
+	[ $? = 255 ] || return
+	sleep 300
+}
+
+# For longer than the fabric tries again, which is half of the time-out, and than all the others take to find out.
+silenced() {
+	export MINORCA_TIMEOUT=8
+	start fault
+	start barrier
+	vguest silence 20 "$last_guest" &
+	await 10 test -e "/vcluster/silent.${last_guest#vm}"
+	judge_jobs 'out of reach'
+	wait $!
+}
+
+# --- a link that comes back ---------------------------------------------------------------------------------------
+
+interrupted() {
+	local problem='' status=0 job
+	export MINORCA_TIMEOUT=20
+	mpirun -n 2 "$bin/differential" --seconds=12 >"$logs/log" 2>&1 &
+	job=$!
+	sleep 6
+	vguest silence 1.5 "$last_guest"
+	sleep 2
+	vguest silence 1 "$HOSTNAME"
+	wait "$job" || status=$?
+	[ $status = 0 ] || problem="ended with $status"
+	! grep -q '^not ok' "$logs/log" || problem="$problem; a case failed"
+	grep -q '^ok' "$logs/log" || problem="$problem; nothing was tested"
+	report 'interrupted for a moment: it costs time only' "$problem" "$logs/log"
+}
+
+case ${1:-} in
+agent)
+	rm -rf "$logs"
+	agent "${@:2}"
+	exit
+	;;
+killed) killed ;;
+powered-off) powered_off ;;
+silenced) silenced ;;
+interrupted) interrupted ;;
+*)
+	echo "cluster_faults: what is \"${1:-}\"?" >&2
+	exit 2
+	;;
+esac
+end
