@@ -90,7 +90,7 @@ static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ib
 	lane->queues[peer].failed = true;
 	note_error(lane, error);
 	/* An earlier request failed, or the queue was stopped: said already. Otherwise the device has ended
-	 * the queue pair by itself, as soft-RoCE does where it has no route. */
+	 * the queue pair by itself; soft-RoCE was seen to, when a link came and went. */
 	if (completion->status == IBV_WC_WR_FLUSH_ERR && known)
 		return;
 	if (error == -EHOSTDOWN && completion->status != IBV_WC_WR_FLUSH_ERR)
