@@ -30,6 +30,7 @@
 #include "dsm/report.h"
 #include "dsm/transport.h"
 #include "dsm/verbs_wire.h"
+#include "kernel/memory.h"
 
 #define NODES_MAX 3
 #define LANES 2u
@@ -122,12 +123,11 @@ static void wait_for_stops(int count)
 
 static void *shared_memory(size_t bytes, int *fd)
 {
-	*fd = memfd_create("verbs_test", MFD_CLOEXEC);
-	CHECK(*fd >= 0 && ftruncate(*fd, (off_t)bytes) == 0);
+	void *memory;
 
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-
-	CHECK(memory != MAP_FAILED);
+	*fd = memory_file_create("verbs_test", bytes, 4096);
+	CHECK(*fd >= 0);
+	CHECK_RETURNS(memory_map(*fd, bytes, NULL, &memory), 0);
 	return memory;
 }
 
