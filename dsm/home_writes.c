@@ -242,6 +242,9 @@ static void switch_chunk(struct dsm_region *r, size_t chunk)
 		if (move(r, chunk, uffd, r->uffd)) {
 			w->idle[chunk] = 0;
 			w->scanned--;
+			/* What move() has marked is no store: the pass that publishes it must not make the
+			 * chunk go over again. Past the number that would, until that pass is over. */
+			w->dirty[chunk] = ENOUGH_DIRTY;
 		}
 	} else if (w->scanned < SCANNED_MOST && may_be_scanned(r, chunk) && move(r, chunk, r->uffd, uffd)) {
 		w->idle[chunk] = 1;
@@ -254,13 +257,13 @@ void home_writes_adapt(struct dsm_region *r)
 {
 	struct home_writes *w = &r->home_writes;
 
+	if (w->counted)
+		memset(w->dirty, 0, w->chunks * sizeof *w->dirty);
+	w->counted = false;
 	for (size_t word = 0; word < (w->chunks + 63) / 64; word++) {
 		for (uint64_t bits = w->to_switch[word]; bits; bits &= bits - 1)
 			if (!open_descriptors())
 				switch_chunk(r, word * 64 + (size_t)__builtin_ctzll(bits));
 		w->to_switch[word] = 0;
 	}
-	if (w->counted)
-		memset(w->dirty, 0, w->chunks * sizeof *w->dirty);
-	w->counted = false;
 }
