@@ -137,6 +137,20 @@ static void others_store_too(void)
 	}
 }
 
+/* Stores in bulk, and then none: chunks go back to faults once, and stay. Nothing is published any more. */
+static void peace_returns(void)
+{
+	for (size_t p = 0; p < page_count; p++)
+		if (dsm_home((const void *)word(p, 0)) == node)
+			*word(p, 0) = p;
+	for (int i = 0; i < 30; i++)
+		CHECK_EQUAL(dsm_barrier(), 0);
+	struct dsm_stats before = nodes_stats();
+	for (int i = 0; i < 60; i++)
+		CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(nodes_stats_since(&before).pages_published, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const enum dsm_home_policy homes[] = {DSM_HOME_NODE, DSM_HOME_BLOCK};
@@ -152,6 +166,8 @@ int main(int argc, char **argv)
 		stores_while_chunks_go_over();
 		nodes_case("stores of other nodes meanwhile: home %s", nodes_home_name(homes[h]));
 		others_store_too();
+		nodes_case("no store for long, and nothing is published: home %s", nodes_home_name(homes[h]));
+		peace_returns();
 		end();
 	}
 	return nodes_end();
