@@ -13,6 +13,10 @@
 /* Completions taken by one poll. */
 #define POLL_ENTRIES 16
 
+/* How often a lane polls before it begins to pause and then to sleep between polls. An answer is looked for as
+ * often as can be: a pause takes as long as several polls, and half of it is added to what a fault waits. */
+#define POLLS_BEFORE_BACKOFF 1000u
+
 /* How long a stopped queue pair may take to give its requests back. */
 #define FLUSH_NS 1000000000ull
 
@@ -236,18 +240,18 @@ static void lane_give_up(struct verbs_lane *lane, int error, const char *what)
  */
 static void lane_wait(struct verbs_lane *lane, unsigned allowed)
 {
-	unsigned turns = 0;
+	unsigned polls = 0, turns = 0;
 	uint64_t end_ns = 0;
 
 	while (lane->under_way > allowed) {
 		int count = lane_poll(lane);
 
 		if (count > 0) {
-			turns = 0;
+			polls = turns = 0;
 			end_ns = 0;
 		} else if (count < 0) {
 			lane_give_up(lane, -EIO, "the completion queue is broken");
-		} else if (!backoff(&turns)) {
+		} else if (polls++ < POLLS_BEFORE_BACKOFF || !backoff(&turns)) {
 			continue;
 		} else if (atomic_load_explicit(&lane->broken, memory_order_relaxed)) {
 			lane_give_up(lane, -EIO, "the completion queue overran or its device failed");
