@@ -377,7 +377,7 @@ static void flush_writes(struct verbs_lane *lane)
 {
 	lane->unflushed = false;
 	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
-		const struct verbs_queue *queue = &lane->queues[peer];
+		struct verbs_queue *queue = &lane->queues[peer];
 		const struct verbs_request read = {
 		    .opcode = IBV_WR_RDMA_READ,
 		    .bytes = 1,
@@ -387,8 +387,10 @@ static void flush_writes(struct verbs_lane *lane)
 		    .local_key = lane->sink_key,
 		};
 
-		if (queue->unflushed)
-			note_error(lane, verbs_lane_post(lane, peer, &read));
+		if (!queue->unflushed)
+			continue;
+		queue->unflushed = false; /* also if it fails: later chains have no part in it */
+		note_error(lane, verbs_lane_post(lane, peer, &read));
 	}
 }
 

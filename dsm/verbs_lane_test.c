@@ -465,6 +465,20 @@ static void a_chain_that_ends_in_writes_is_flushed_where_cpus_look(void **state)
 	assert_int_equal(device.queues[1].served, 3);
 }
 
+static void a_flush_that_failed_is_not_made_by_later_chains(void **state)
+{
+	uint64_t sink;
+
+	(void)state;
+	lane.sink = &sink;
+	post_write(1);
+	atomic_store(&peers[1].lost, true); /* another lane has found out */
+	assert_int_equal(verbs_lane_complete(&lane), -EHOSTDOWN);
+	assert_int_equal(post_write(2), 0);
+	assert_int_equal(verbs_lane_complete(&lane), 0); /* node 2 lives */
+	assert_int_equal(device.queues[2].served, 2);
+}
+
 /* --- queue pairs that are not made yet ----------------------------------------------------------------- */
 
 /* A connector that answers at once, with what it is told to. */
@@ -555,6 +569,7 @@ int main(void)
 	    TEST(a_device_that_says_that_it_failed_ends_the_wait),
 	    TEST(what_the_device_was_asked_for_is_counted),
 	    TEST(a_chain_that_ends_in_writes_is_flushed_where_cpus_look),
+	    TEST(a_flush_that_failed_is_not_made_by_later_chains),
 	    TEST(the_first_request_to_a_peer_has_a_queue_pair_made),
 	    TEST(a_peer_that_refuses_a_queue_pair_is_down),
 	    TEST(a_queue_pair_that_is_not_made_ends_the_wait),
