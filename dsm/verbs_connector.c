@@ -235,7 +235,7 @@ static void begin(struct verbs_connector *c, unsigned lane, uint32_t peer)
 	if (!error && peer == c->config.node) /* to ourselves: both ends are one */
 		error = connect_end(c, lane, peer, &m->own);
 	if (error || peer == c->config.node)
-		conclude(c, lane, peer, error ? QUEUE_REFUSED : QUEUE_READY);
+		conclude(c, lane, peer, error ? QUEUE_FAILED : QUEUE_READY);
 	else
 		greet(c, VERBS_ASK, lane, peer, 0);
 }
@@ -452,6 +452,10 @@ static void *run(void *argument)
 		take_datagrams(c);
 		if (fds[2].revents)
 			take_events(c);
+		/* Of a device that was taken away: poll() would tell of it for ever. */
+		for (unsigned i = 1; i < sizeof fds / sizeof *fds; i++)
+			if (fds[i].revents & (POLLERR | POLLHUP | POLLNVAL))
+				fds[i].fd = -1;
 		repeat_asked(c);
 	}
 	return NULL;

@@ -215,7 +215,8 @@ static void lane_give_up(struct verbs_lane *lane, int error, const char *what)
 
 		if (queue->retired == queue->posted - queue->batched)
 			continue;
-		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
+		if (error == -ETIMEDOUT) /* else it is this node's device that failed */
+			atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
 		report_peer(lane, peer, error, what, 0);
 		queue_stop(queue);
 	}
@@ -246,6 +247,7 @@ static void lane_wait(struct verbs_lane *lane, unsigned allowed)
 			turns = 0;
 			end_ns = 0;
 		} else if (count < 0) {
+			atomic_store_explicit(&lane->broken, true, memory_order_relaxed);
 			lane_give_up(lane, -EIO, "the completion queue is broken");
 		} else if (!backoff(&turns)) {
 			continue;
@@ -350,12 +352,17 @@ static int queue_make(struct verbs_lane *lane, struct verbs_queue *queue, uint32
 		}
 		state = atomic_load_explicit(&queue->state, memory_order_acquire);
 	}
-	return state == QUEUE_READY ? 0 : -EHOSTDOWN; /* the connector has said why */
+	if (state == QUEUE_READY)
+		return 0;
+	return state == QUEUE_REFUSED ? -EHOSTDOWN : -EIO; /* the connector has said why */
 }
 
 /* Whether a request to the peer may be posted. */
 static int queue_check(struct verbs_lane *lane, struct verbs_queue *queue, uint32_t peer)
 {
+	/* Of this node's own device: its peers are not lost for that. */
+	if (atomic_load_explicit(&lane->broken, memory_order_relaxed))
+		return -EIO;
 	if (queue->failed || atomic_load_explicit(&lane->common->peers[peer].lost, memory_order_relaxed))
 		return -EHOSTDOWN;
 	if (atomic_load_explicit(&queue->state, memory_order_acquire) == QUEUE_READY)
