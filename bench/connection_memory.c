@@ -15,7 +15,7 @@
 
 #include "bench/argument.h"
 #include "bench/output.h"
-#include "dsm/settings.h"
+#include "bench/rdma_device.h"
 #include "dsm/verbs_connection.h"
 #include "dsm/verbs_device.h"
 
@@ -135,19 +135,8 @@ static _Noreturn void give_up(const char *what, int error)
 
 static void open_device(struct connections *c, const struct options *options)
 {
-	struct settings settings;
-	char text[256];
+	int error = rdma_device_open(NULL, &c->device);
 
-	if (settings_parse(environ, &settings, text, sizeof text)) {
-		fprintf(stderr, "connection_memory: %s\n", text);
-		exit(EXIT_FAILURE);
-	}
-	const struct transport_config config = {
-	    .device = settings.verbs_device[0] ? settings.verbs_device : NULL,
-	    .port = (int)settings.verbs_port,
-	    .gid_index = (int)settings.verbs_gid,
-	};
-	int error = verbs_device_open(&config, &c->device);
 	if (error)
 		give_up("no RDMA device can be used", -error);
 	c->domain = ibv_alloc_pd(c->device.context);

@@ -23,6 +23,7 @@
 #include "bench/output.h"
 #include "bench/percentile.h"
 #include "bench/timer.h"
+#include "dsm/settings.h"
 #include "kernel/memory.h"
 
 #define TITLE "Minorca: bandwidth of RDMA READs and of fetches, times in us"
@@ -487,7 +488,7 @@ static const struct argp_option argp_options[] = {
     {"time", KEY_TIME, "SECONDS", 0, "for all rows together; default: 60", 0},
     {"pieces", KEY_PIECES, "N", 0,
      "reads outstanding together in which the fetch of a 2 MiB page is compared, a power of two up to 16; "
-     "default: 2 MiB by MINORCA_VERBS_READ_BYTES, or 1",
+     "default: 2 MiB by MINORCA_VERBS_READ, or 1",
      0},
     {"json", KEY_JSON, NULL, 0, "one JSON object for each row, and nothing else", 0},
     {"csv", KEY_CSV, NULL, 0, "comma-separated values with a line of names", 0},
@@ -572,13 +573,14 @@ static int read_options(int argc, char **argv, struct options *options)
 /* What the runtime's own setting comes to for a page of 2 MiB. */
 static uint64_t pieces_of_runtime(void)
 {
-	const char *text = getenv("MINORCA_VERBS_READ_BYTES");
-	char error[ARGUMENT_ERROR_MAX];
-	uint64_t bytes, pieces = 1;
+	struct settings settings;
+	char error[256];
+	uint64_t pieces = 1;
 
-	if (!text || argument_size(error, "read-bytes", text, &bytes) || !bytes)
+	/* What is wrong with the settings dsm_init() says. */
+	if (settings_parse(environ, &settings, error, sizeof error) || !settings.verbs_read_bytes)
 		return 1;
-	while (pieces < 16 && PAGE_BYTES / pieces > bytes)
+	while (pieces < 16 && PAGE_BYTES / pieces > settings.verbs_read_bytes)
 		pieces *= 2;
 	return pieces;
 }
