@@ -22,7 +22,7 @@ READ = {
 }
 MEMORY = {
     "object": str, "device": str, "count": int, "depth": int, "process_bytes": int, "slab_bytes": int,
-    "vmalloc_bytes": int, "percpu_bytes": int, "machine_bytes": int,
+    "vmalloc_bytes": int, "percpu_bytes": int, "machine_bytes": int, "commit": str,
 }
 
 
