@@ -106,7 +106,8 @@ static int read_piece(int node, const struct round *round, void *to, const char 
 		return -EPROTO;
 	}
 	peers_note(node, error);
-	return peers_tell(error, what, "what it has to give cannot be had");
+	peers_tell(error, what, "what it has to give cannot be had");
+	return error;
 }
 
 /* --- combining -------------------------------------------------------------------------------------------
@@ -175,7 +176,7 @@ static void combine(void *a, const void *b, size_t count, enum dsm_type type, en
 /* --- for users -------------------------------------------------------------------------------------------
  */
 
-static int combine_pieces(const struct round *round, unsigned char *out, size_t count, enum dsm_type type,
+static int combine_pieces(const struct round *round, unsigned char *out, enum dsm_type type,
 			  enum dsm_reduction reduction, const char *what)
 {
 	_Alignas(64) unsigned char sum[PIECE_BYTES], piece[PIECE_BYTES];
@@ -184,9 +185,9 @@ static int combine_pieces(const struct round *round, unsigned char *out, size_t 
 	for (int node = 0; node < runtime.nodes && !error; node++) {
 		error = read_piece(node, round, node ? piece : sum, what);
 		if (!error && node)
-			combine(sum, piece, count, type, reduction);
+			combine(sum, piece, round->bytes / size_of(type), type, reduction);
 	}
-	if (!error && count)
+	if (!error && round->bytes)
 		memcpy(out, sum, round->bytes);
 	return error;
 }
@@ -205,7 +206,7 @@ static int reduce(const unsigned char *in, unsigned char *out, size_t count, enu
 		if (offered)
 			return error ? error : offered;
 		if (!error)
-			error = combine_pieces(&round, out + done * size, some, type, reduction, what);
+			error = combine_pieces(&round, out + done * size, type, reduction, what);
 		done += some;
 	} while (done < count);
 	return error;
