@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/rdma_device.h"
 #include "bench/timer.h"
-#include "dsm/settings.h"
 #include "dsm/verbs_device.h"
 
 /* As perftest has them: an answer that is missing for 67 ms is asked for again, 7 times. */
@@ -224,22 +224,12 @@ static void connect_lane(struct bare *bare, const struct lane *lane)
 	free(ends);
 }
 
-/* The settings that the runtime reads; what is wrong with them it has said. */
 static void open_device(struct bare *bare)
 {
-	struct settings settings;
-	char error[256];
+	int error = rdma_device_open(bare->job, &bare->device);
 
-	if (settings_parse(environ, &settings, error, sizeof error))
-		job_fail("%s", error);
-	const struct transport_config config = {
-	    .device = settings.verbs_device[0] ? settings.verbs_device : NULL,
-	    .port = (int)settings.verbs_port,
-	    .gid_index = (int)settings.verbs_gid,
-	};
-	int failed = verbs_device_open(&config, &bare->device);
-	if (failed)
-		fail("open an RDMA device", -failed);
+	if (error)
+		fail("open an RDMA device", -error);
 	snprintf(bare->description, sizeof bare->description, "%s, port %d, GID %d, MTU %d",
 		 bare->device.name, bare->device.port, bare->device.gid_index,
 		 128 << bare->device.address.mtu);

@@ -13,9 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/argument.h"
+#include "bench/command_line.h"
+#include "bench/host.h"
 #include "bench/output.h"
-#include "dsm/settings.h"
+#include "bench/rdma_device.h"
 #include "dsm/verbs_connection.h"
 #include "dsm/verbs_device.h"
 
@@ -25,9 +26,8 @@
 #define FIRST_PACKET 0
 
 struct options {
+	struct command_line line;
 	uint64_t pairs, queues;
-	enum output_format format;
-	bool help;
 };
 
 /* --- what is there ------------------------------------------------------------------------------------- */
@@ -71,7 +71,7 @@ static struct memory memory_now(void)
 /* --- results ------------------------------------------------------------------------------------------- */
 
 struct result {
-	const char *benchmark, *object, *device;
+	const char *benchmark, *object, *device, *commit;
 	uint64_t count, depth;
 	uint64_t process, slab, vmalloc, percpu, machine; /* of each */
 };
@@ -89,6 +89,7 @@ static const struct column columns[] = {
     {"vmalloc_bytes", "Vmalloc", 9, COLUMN_COUNT, AT(vmalloc)},
     {"percpu_bytes", "Percpu", 9, COLUMN_COUNT, AT(percpu)},
     {"machine_bytes", "Machine", 9, COLUMN_COUNT, AT(machine)},
+    {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
 };
 
 /* Others give memory back meanwhile: less than nothing is nothing. */
@@ -97,14 +98,16 @@ static uint64_t of_each(uint64_t before, uint64_t after, uint64_t count)
 	return after > before ? (after - before) / count : 0;
 }
 
-static void print(const struct output *output, const struct verbs_device *device, const char *object,
-		  uint64_t count, const struct memory *before)
+static void print(const struct output *output, const struct options *options,
+		  const struct verbs_device *device, const char *object, uint64_t count,
+		  const struct memory *before)
 {
 	struct memory after = memory_now();
 	struct result result = {
 	    .benchmark = "connection_memory",
 	    .object = object,
 	    .device = device->name,
+	    .commit = options->line.commit ? options->line.commit : host_commit(),
 	    .count = count,
 	    .depth = device->window,
 	    .process = of_each(before->process, after.process, count),
@@ -135,19 +138,8 @@ static _Noreturn void give_up(const char *what, int error)
 
 static void open_device(struct connections *c, const struct options *options)
 {
-	struct settings settings;
-	char text[256];
+	int error = rdma_device_open(NULL, &c->device);
 
-	if (settings_parse(environ, &settings, text, sizeof text)) {
-		fprintf(stderr, "connection_memory: %s\n", text);
-		exit(EXIT_FAILURE);
-	}
-	const struct transport_config config = {
-	    .device = settings.verbs_device[0] ? settings.verbs_device : NULL,
-	    .port = (int)settings.verbs_port,
-	    .gid_index = (int)settings.verbs_gid,
-	};
-	int error = verbs_device_open(&config, &c->device);
 	if (error)
 		give_up("no RDMA device can be used", -error);
 	c->domain = ibv_alloc_pd(c->device.context);
@@ -214,67 +206,52 @@ static void clear(struct connections *c, const struct options *options)
 static void run(const struct options *options)
 {
 	struct connections connections = {0}, *c = &connections;
-	const struct output output = {stdout, options->format, columns, sizeof columns / sizeof columns[0]};
+	const struct output output = {stdout, options->line.format, columns,
+				      sizeof columns / sizeof columns[0]};
 
 	open_device(c, options);
 	warm_up(c);
 	output_begin(&output, TITLE, &(struct fact){"device", c->device.name}, 1);
 	struct memory start = memory_now(), before = start;
 	make_queues(c, options->queues);
-	print(&output, &c->device, "completion queue", options->queues, &before);
+	print(&output, options, &c->device, "completion queue", options->queues, &before);
 	before = memory_now();
 	make_pairs(c, options->pairs, options->queues);
-	print(&output, &c->device, "queue pair", options->pairs, &before);
+	print(&output, options, &c->device, "queue pair", options->pairs, &before);
 	connect_pairs(c, options->pairs);
-	print(&output, &c->device, "queue pair, connected", options->pairs, &before);
+	print(&output, options, &c->device, "queue pair, connected", options->pairs, &before);
 	clear(c, options);
 }
 
 /* --- the command line ---------------------------------------------------------------------------------- */
 
-enum { KEY_PAIRS = 'p', KEY_QUEUES = 'q', KEY_HELP = 'h', KEY_JSON = 0x100, KEY_CSV };
+enum { KEY_PAIRS = 'p', KEY_QUEUES = 'q' };
 
 static const struct argp_option argp_options[] = {
     {"pairs", KEY_PAIRS, "N", 0, "queue pairs to make; default: 512", 0},
     {"queues", KEY_QUEUES, "N", 0, "completion queues to make, which they share; default: 64", 0},
-    {"json", KEY_JSON, NULL, 0, "one JSON object for each row, and nothing else", 0},
-    {"csv", KEY_CSV, NULL, 0, "comma-separated values with a line of names", 0},
-    {"help", KEY_HELP, NULL, 0, "print this, and stop", 0},
     {0},
-};
-
-struct parse {
-	struct options *options;
-	char error[ARGUMENT_ERROR_MAX];
 };
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
-	struct parse *parse = state->input;
-	struct options *o = parse->options;
+	struct options *o = state->input;
+	char *error = o->line.error;
 
 	switch (key) {
 	case KEY_PAIRS:
-		return argument_number(parse->error, "pairs", text, 1, 1000000, &o->pairs);
+		return argument_number(error, "pairs", text, 1, 1000000, &o->pairs);
 	case KEY_QUEUES:
-		return argument_number(parse->error, "queues", text, 1, 1000000, &o->queues);
-	case KEY_JSON:
-		return argument_format(parse->error, OUTPUT_JSON, &o->format);
-	case KEY_CSV:
-		return argument_format(parse->error, OUTPUT_CSV, &o->format);
-	case KEY_HELP:
-		o->help = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		return argument_stray(parse->error, text);
+		return argument_number(error, "queues", text, 1, 1000000, &o->queues);
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return command_line_other(key, state);
 	}
 }
 
 static const struct argp argp = {
     .options = argp_options,
     .parser = parse_option,
+    .children = command_line_common,
     .doc = "Measures what a queue pair and a completion queue cost in memory, made as the runtime makes "
 	   "them: one "
 	   "queue pair for each lane and peer, one completion queue for each lane.",
@@ -283,18 +260,10 @@ static const struct argp argp = {
 int main(int argc, char **argv)
 {
 	struct options options = {.pairs = 512, .queues = 64};
-	struct parse parse = {.options = &options};
+	int status = command_line_read(&argp, "connection_memory", argc, argv, &options.line, NULL);
 
-	if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &parse)) {
-		if (parse.error[0])
-			fprintf(stderr, "connection_memory: %s\n", parse.error);
-		return EXIT_FAILURE;
-	}
-	if (options.help) {
-		char name[] = "connection_memory";
-		argp_help(&argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
-		return EXIT_SUCCESS;
-	}
+	if (status >= 0)
+		return status;
 	run(&options);
 	return EXIT_SUCCESS;
 }

@@ -246,7 +246,7 @@ static void start(struct run *run, int *argc, char ***argv)
 	placement_choose(&run->job, plan_threads(&run->plan), &run->placement);
 	host_describe(&run->host);
 	run->transport = run->options.floor_only ? "none" : host_transport(run->job.one_host);
-	run->commit = run->options.commit ? run->options.commit : host_commit();
+	run->commit = run->options.line.commit ? run->options.line.commit : host_commit();
 	if (!run->options.floor_only && dsm_init(argc, argv))
 		job_give_up(); /* the runtime has said why */
 }
@@ -258,26 +258,6 @@ static void stop(struct run *run)
 	placement_free(&run->placement);
 	plan_free(&run->plan);
 	job_end();
-}
-
-/* Reads the command line; node 0 speaks for all, before MPI is there. @return the exit status, or -1: run. */
-static int read_options(int argc, char **argv, struct options *options)
-{
-	bool speak = job_launcher_rank() == 0;
-	char error[OPTIONS_ERROR_MAX];
-
-	if (options_parse(argc, argv, speak, options, error)) {
-		if (speak && error[0])
-			fprintf(stderr, "fault_latency: %s\n", error);
-		return EXIT_FAILURE;
-	}
-	if (options->action == OPTIONS_RUN)
-		return -1;
-	if (speak && options->action == OPTIONS_HELP)
-		options_print_help("fault_latency", stdout);
-	if (speak && options->action == OPTIONS_LIST)
-		options_print_cases(stdout);
-	return EXIT_SUCCESS;
 }
 
 /* Those of RDMA are not in a table of a run without. */
@@ -297,13 +277,17 @@ int main(int argc, char **argv)
 {
 	struct column chosen[sizeof columns / sizeof columns[0]];
 	static struct run run;
-	int status = read_options(argc, argv, &run.options);
+
+	run.options = options_defaults;
+	int status = command_line_read(&options_argp, "fault_latency", argc, argv, &run.options.line,
+				       options_print_cases);
 
 	if (status >= 0)
 		return status;
 	job_start(&argc, &argv, &run.job);
 	start(&run, &argc, &argv);
-	const struct output output = {stdout, run.options.format, chosen, choose_columns(run.rdma, chosen)};
+	const struct output output = {stdout, run.options.line.format, chosen,
+				      choose_columns(run.rdma, chosen)};
 	print_header(&run, &output);
 	run_rows(&run, &output);
 	stop(&run);

@@ -19,7 +19,7 @@ static MPI_Comm host = MPI_COMM_NULL; /* the nodes of this host */
 
 void job_start(int *argc, char ***argv, struct job *job)
 {
-	int provided, lowest;
+	int provided;
 
 	/* Only the main thread calls MPI, here and in the runtime. */
 	MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
@@ -28,8 +28,8 @@ void job_start(int *argc, char ***argv, struct job *job)
 	MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
 	MPI_Comm_rank(host, &job->local_node);
 	MPI_Comm_size(host, &job->local_nodes);
-	MPI_Allreduce(&job->node, &lowest, 1, MPI_INT, MPI_MIN, host);
-	job->home_is_here = lowest == 0;
+	MPI_Allreduce(&job->node, &job->first_of_host, 1, MPI_INT, MPI_MIN, host);
+	job->home_is_here = job->first_of_host == 0;
 	job->one_host = job->local_nodes == job->nodes;
 	this_node = job->node;
 }

@@ -17,6 +17,7 @@
 struct job {
 	int node, nodes;
 	int local_node, local_nodes; /* among the nodes of this host */
+	int first_of_host;	     /* the lowest node of this host */
 	bool home_is_here;	     /* node 0 runs on this host */
 	bool one_host;		     /* all nodes do */
 };

@@ -3,11 +3,9 @@
  */
 #include "bench/options.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench/argument.h"
@@ -28,14 +26,9 @@ enum {
 	KEY_ITERATIONS = 'i',
 	KEY_REGION_BYTES = 'r',
 	KEY_SEED = 's',
-	KEY_HELP = 'h',
 	KEY_TIME = 0x100,
-	KEY_USAGE,
-	KEY_JSON,
-	KEY_CSV,
 	KEY_LIST,
 	KEY_FLOOR_ONLY,
-	KEY_COMMIT,
 };
 
 static const struct argp_option argp_options[] = {
@@ -49,6 +42,7 @@ static const struct argp_option argp_options[] = {
     {"blocks", KEY_BLOCKS, "LIST", 0,
      "fetch_blocks: how many of the 64 blocks of a page are out of date; default: 1,4,16,64", 0},
     {"floor-only", KEY_FLOOR_ONLY, NULL, 0, "measure the floors alone, without the runtime", 0},
+    {"list", KEY_LIST, NULL, 0, "say what the cases are, and stop", 0},
 
     {NULL, 0, NULL, 0, "How long and how large:", 2},
     {"time", KEY_TIME, "SECONDS", 0, "for all cases together; default: 45", 0},
@@ -58,13 +52,6 @@ static const struct argp_option argp_options[] = {
      "memory that each measuring node faults on; default: by page size, less if hugepages are few", 0},
     {"seed", KEY_SEED, "N", 0, "of the order of pages and the choice of blocks; default: 1", 0},
 
-    {NULL, 0, NULL, 0, "What is printed:", 3},
-    {"json", KEY_JSON, NULL, 0, "one JSON object for each case, and nothing else", 0},
-    {"csv", KEY_CSV, NULL, 0, "comma-separated values with a line of names", 0},
-    {"commit", KEY_COMMIT, "TEXT", 0, "the version to name in the results; default: that of the build", 0},
-    {"list", KEY_LIST, NULL, 0, "say what the cases are, and stop", 0},
-    {"help", KEY_HELP, NULL, 0, "print this, and stop", 0},
-    {"usage", KEY_USAGE, NULL, OPTION_HIDDEN, NULL, 0}, /* argp's own messages mention it */
     {0},
 };
 
@@ -75,12 +62,6 @@ static const char documentation[] = "Measures how long a page fault on distribut
 				    "To be started by mpirun on 2 nodes or more: node 0 is home of all pages "
 				    "and changes them, the others touch "
 				    "them and measure.";
-
-/* What the parser fills. */
-struct parse {
-	struct options *options;
-	char *error; /* OPTIONS_ERROR_MAX bytes */
-};
 
 const char *const *delivery_names(void)
 {
@@ -95,7 +76,7 @@ const char *const *delivery_names(void)
 
 /* --- values -------------------------------------------------------------------------------------------- */
 
-static error_t take_numbers(struct parse *parse, const char *option, const char *text, uint64_t maximum,
+static error_t take_numbers(struct options *o, const char *option, const char *text, uint64_t maximum,
 			    struct option_list *list)
 {
 	char bad[LIST_ELEMENT_MAX], expected[64];
@@ -107,20 +88,21 @@ static error_t take_numbers(struct parse *parse, const char *option, const char 
 	snprintf(expected, sizeof expected, "a number from 1 to %" PRIu64 ", or one too many", maximum);
 	if (error != -E2BIG)
 		*strchr(expected, ',') = '\0';
-	return argument_refuse(parse->error, option, bad, expected);
+	return argument_refuse(o->line.error, option, bad, expected);
 }
 
-static error_t take_page_sizes(struct parse *parse, const char *text)
+static error_t take_page_sizes(struct options *o, const char *text)
 {
-	struct option_list *list = &parse->options->page_sizes;
+	struct option_list *list = &o->page_sizes;
 	char bad[LIST_ELEMENT_MAX];
 
 	list->given = true;
 	if (list_parse_sizes(text, OPTIONS_LIST_MAX, list->values, &list->count, bad))
-		return argument_refuse(parse->error, "page-size", bad, "4KiB, 2MiB or 1GiB");
+		return argument_refuse(o->line.error, "page-size", bad, "4KiB, 2MiB or 1GiB");
 	for (size_t i = 0; i < list->count; i++)
 		if (!memory_page_size_is_known(list->values[i]))
-			return argument_refuse(parse->error, "page-size", text, "a list of 4KiB, 2MiB, 1GiB");
+			return argument_refuse(o->line.error, "page-size", text,
+					       "a list of 4KiB, 2MiB, 1GiB");
 	return 0;
 }
 
@@ -128,58 +110,50 @@ static error_t take_page_sizes(struct parse *parse, const char *text)
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
-	struct parse *parse = state->input;
-	struct options *o = parse->options;
+	struct options *o = state->input;
+	char *error = o->line.error;
 
 	switch (key) {
 	case KEY_CASE:
-		return argument_words(parse->error, "case", text, cases_names(), &o->cases);
+		return argument_words(error, "case", text, cases_names(), &o->cases);
 	case KEY_DELIVERY:
 		o->deliveries_given = true;
-		return argument_words(parse->error, "delivery", text, delivery_names(), &o->deliveries);
+		return argument_words(error, "delivery", text, delivery_names(), &o->deliveries);
 	case KEY_ACCESS:
-		return argument_words(parse->error, "access", text, access_names(), &o->accesses);
+		return argument_words(error, "access", text, access_names(), &o->accesses);
 	case KEY_PAGE_SIZE:
-		return take_page_sizes(parse, text);
+		return take_page_sizes(o, text);
 	case KEY_THREADS:
-		return take_numbers(parse, "threads", text, THREADS_MAX, &o->threads);
+		return take_numbers(o, "threads", text, THREADS_MAX, &o->threads);
 	case KEY_BLOCKS:
-		return take_numbers(parse, "blocks", text, blocks_per_page(2 * MIB), &o->blocks);
+		return take_numbers(o, "blocks", text, blocks_per_page(2 * MIB), &o->blocks);
 	case KEY_ITERATIONS:
-		return argument_number(parse->error, "iterations", text, 1, 100000000, &o->iterations);
+		return argument_number(error, "iterations", text, 1, 100000000, &o->iterations);
 	case KEY_TIME:
-		return argument_number(parse->error, "time", text, 1, 1000000, &o->time_s);
+		return argument_number(error, "time", text, 1, 1000000, &o->time_s);
 	case KEY_SEED:
-		return argument_number(parse->error, "seed", text, 0, UINT64_MAX, &o->seed);
+		return argument_number(error, "seed", text, 0, UINT64_MAX, &o->seed);
 	case KEY_REGION_BYTES:
-		return argument_size(parse->error, "region-bytes", text, &o->region_bytes);
-	case KEY_JSON:
-		return argument_format(parse->error, OUTPUT_JSON, &o->format);
-	case KEY_CSV:
-		return argument_format(parse->error, OUTPUT_CSV, &o->format);
+		return argument_size(error, "region-bytes", text, &o->region_bytes);
 	case KEY_FLOOR_ONLY:
 		o->floor_only = true;
 		return 0;
-	case KEY_COMMIT:
-		o->commit = text;
-		return 0;
 	case KEY_LIST:
-		o->action = OPTIONS_LIST;
+		o->line.action = COMMAND_LIST;
 		return 0;
-	case KEY_HELP:
-	case KEY_USAGE:
-		o->action = OPTIONS_HELP;
-		return 0;
-	case ARGP_KEY_ARG:
-		return argument_stray(parse->error, text);
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return command_line_other(key, state);
 	}
 }
 
-static const struct argp argp = {.options = argp_options, .parser = parse_option, .doc = documentation};
+const struct argp options_argp = {
+    .options = argp_options,
+    .parser = parse_option,
+    .doc = documentation,
+    .children = command_line_common,
+};
 
-static const struct options defaults = {
+const struct options options_defaults = {
     .cases = UINT32_MAX,
     .deliveries = UINT32_MAX,
     .accesses = UINT32_MAX,
@@ -189,27 +163,6 @@ static const struct options defaults = {
     .time_s = DEFAULT_TIME_S,
     .seed = 1,
 };
-
-int options_parse(int argc, char **argv, bool speak, struct options *out, char error[OPTIONS_ERROR_MAX])
-{
-	struct options options = defaults;
-	struct parse parse = {&options, error};
-	unsigned int flags = ARGP_NO_EXIT | ARGP_NO_HELP | (speak ? 0 : ARGP_NO_ERRS);
-
-	error[0] = '\0';
-	if (argp_parse(&argp, argc, argv, flags, NULL, &parse))
-		return -EINVAL;
-	*out = options;
-	return 0;
-}
-
-void options_print_help(const char *program, FILE *stream)
-{
-	char name[64];
-
-	snprintf(name, sizeof name, "%s", program);
-	argp_help(&argp, stream, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
-}
 
 void options_print_cases(FILE *stream)
 {

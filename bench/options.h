@@ -8,11 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bench/argument.h"
-#include "bench/output.h"
+#include "bench/command_line.h"
 
 #define OPTIONS_LIST_MAX 16
-#define OPTIONS_ERROR_MAX ARGUMENT_ERROR_MAX
 
 /*
  * The deliveries that are measured, as bits of a mask and as indexes of delivery_names(), in the order of the
@@ -26,13 +24,9 @@ struct option_list {
 	bool given; /* on the command line; otherwise the default */
 };
 
-enum options_action { OPTIONS_RUN, OPTIONS_LIST, OPTIONS_HELP };
-
 struct options {
-	enum options_action action;
-	enum output_format format;
+	struct command_line line;
 	bool floor_only;
-	const char *commit; /* NULL: what the build says */
 
 	/* What to cross. Masks: of cases_table(), delivery_names(), access_names(). */
 	uint32_t cases, deliveries, accesses;
@@ -48,17 +42,9 @@ struct options {
 /** "inline", "thread-block", "thread-spin"; NULL-terminated. Static. */
 const char *const *delivery_names(void);
 
-/**
- * Reads the command line.
- *
- * @param speak  print what argp itself has to say of an option that does not exist
- * @param error  on an error that is ours to explain, one line; else empty
- * @return 0 or -EINVAL.
- */
-int options_parse(int argc, char **argv, bool speak, struct options *out, char error[OPTIONS_ERROR_MAX]);
-
-/** What --help prints. */
-void options_print_help(const char *program, FILE *stream);
+/* For command_line_read(), and what it begins with. */
+extern const struct argp options_argp;
+extern const struct options options_defaults;
 
 /** What --list prints: the cases, and what each is. */
 void options_print_cases(FILE *stream);

@@ -16,8 +16,6 @@
 #include "bench/options.h"
 #include "kernel/memory.h"
 
-static char error[OPTIONS_ERROR_MAX];
-
 /* Parses one option (NULL: none) with its argument. */
 static int parse(struct options *options, const char *option)
 {
@@ -28,7 +26,8 @@ static int parse(struct options *options, const char *option)
 		snprintf(copy, sizeof copy, "%s", option);
 	else
 		argv[1] = NULL;
-	return options_parse(option ? 2 : 1, argv, false, options, error);
+	*options = options_defaults;
+	return command_line_parse(&options_argp, option ? 2 : 1, argv, false, &options->line);
 }
 
 static void without_options_all_is_crossed(void **state)
@@ -37,8 +36,8 @@ static void without_options_all_is_crossed(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, NULL), 0);
-	assert_int_equal(o.action, OPTIONS_RUN);
-	assert_int_equal(o.format, OUTPUT_TABLE);
+	assert_int_equal(o.line.action, COMMAND_RUN);
+	assert_int_equal(o.line.format, OUTPUT_TABLE);
 	assert_int_equal(o.cases, UINT32_MAX);
 	assert_int_equal(o.deliveries, UINT32_MAX);
 	assert_int_equal(o.page_sizes.count, 3);
@@ -73,11 +72,12 @@ static void formats_exclude_each_other(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, "--json"), 0);
-	assert_int_equal(o.format, OUTPUT_JSON);
+	assert_int_equal(o.line.format, OUTPUT_JSON);
 	assert_int_equal(parse(&o, "--csv"), 0);
-	assert_int_equal(o.format, OUTPUT_CSV);
-	assert_int_equal(options_parse(3, argv, false, &o, error), -EINVAL);
-	assert_non_null(strstr(error, "one format"));
+	assert_int_equal(o.line.format, OUTPUT_CSV);
+	o = options_defaults;
+	assert_int_equal(command_line_parse(&options_argp, 3, argv, false, &o.line), -EINVAL);
+	assert_non_null(strstr(o.line.error, "one format"));
 }
 
 static void help_and_list_do_not_run(void **state)
@@ -86,9 +86,9 @@ static void help_and_list_do_not_run(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, "--help"), 0);
-	assert_int_equal(o.action, OPTIONS_HELP);
+	assert_int_equal(o.line.action, COMMAND_HELP);
 	assert_int_equal(parse(&o, "--list"), 0);
-	assert_int_equal(o.action, OPTIONS_LIST);
+	assert_int_equal(o.line.action, COMMAND_LIST);
 }
 
 static void what_is_refused_is_named_with_what_was_expected(void **state)
@@ -104,17 +104,17 @@ static void what_is_refused_is_named_with_what_was_expected(void **state)
 	    {"--region-bytes=0", "--region-bytes: '0' is not a size such as 64MiB"},
 	    {"extra", "'extra': there are options only, no arguments"},
 	};
-	struct options o = {.seed = 77};
+	struct options o;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		assert_int_equal(parse(&o, cases[i][0]), -EINVAL);
-		assert_string_equal(error, cases[i][1]);
+		assert_string_equal(o.line.error, cases[i][1]);
 	}
 	assert_int_equal(parse(&o, "--case=fetch"), -EINVAL);
-	assert_non_null(strstr(error, "fetch_new, fetch_stale"));
+	assert_non_null(strstr(o.line.error, "fetch_new, fetch_stale"));
 	assert_int_equal(parse(&o, "--no-such-option"), -EINVAL);
-	assert_int_equal(o.seed, 77);
+	assert_string_equal(o.line.error, ""); /* argp says it */
 }
 
 static void the_list_of_cases_explains_each(void **state)

@@ -19,13 +19,13 @@ static const size_t plenty[] = {1000000, 1000000, 1000000};
 /* The plan of a command line of at most two options. */
 static struct plan planned(const char *first, const char *second, const size_t *limits)
 {
-	char program[] = "fault_latency", error[OPTIONS_ERROR_MAX];
+	char program[] = "fault_latency";
 	char *a = strdup(first), *b = strdup(second);
 	char *argv[] = {program, a, b, NULL};
-	struct options options;
+	struct options options = options_defaults;
 	struct plan plan;
 
-	assert_int_equal(options_parse(3, argv, false, &options, error), 0);
+	assert_int_equal(command_line_parse(&options_argp, 3, argv, false, &options.line), 0);
 	assert_int_equal(plan_make(&options, limits, &plan), 0);
 	free(a);
 	free(b);

@@ -9,10 +9,10 @@ COMMAND runs read_bandwidth or connection_memory; --json is added, and MINORCA_T
 (or MPI, or with too few hugepages) the test is skipped, with the reason.
 """
 
-import json
 import os
-import subprocess
 import sys
+
+from check import check_types, each, run, take_option
 
 REASONS = ("no RDMA device", "hugepages are needed", "is down;", "serves no atomics")
 
@@ -22,13 +22,8 @@ READ = {
 }
 MEMORY = {
     "object": str, "device": str, "count": int, "depth": int, "process_bytes": int, "slab_bytes": int,
-    "vmalloc_bytes": int, "percpu_bytes": int, "machine_bytes": int,
+    "vmalloc_bytes": int, "percpu_bytes": int, "machine_bytes": int, "commit": str,
 }
-
-
-def check_types(row, fields):
-    for name, kind in fields.items():
-        assert isinstance(row.get(name), kind), "%s is %r" % (name, row.get(name))
 
 
 def check_read(row):
@@ -68,64 +63,26 @@ BENCHMARKS = {
 }
 
 
-def check(done):
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+def check(rows):
     assert rows, "no rows"
     check_row, check_rows = BENCHMARKS[rows[0]["benchmark"]]
-    for row in rows:
-        try:
-            check_row(row)
-        except AssertionError as error:
-            raise AssertionError("%s\n%s" % (error, json.dumps(row))) from error
+    each(check_row)(rows)
     check_rows(rows)
 
 
-def check_fetches(done, least):
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+def check_fetches(rows, least):
     ratios = {row["case"]: row["bandwidth_ratio"] for row in rows if row["case"].startswith("fetch_")}
     assert ratios and min(ratios.values()) >= least, "bandwidth_ratio is %r, expected %g at least" % (ratios, least)
 
 
-def why_skipped(done):
-    if "# SKIP" in done.stdout:
-        return done.stdout.split("# SKIP", 1)[1].strip()
-    lines = [line for line in done.stderr.splitlines() if any(reason in line for reason in REASONS)]
-    return lines[0] if lines and done.returncode else ""
-
-
-def tap(number, name, failure):
-    print("%sok %d - %s" % ("not " if failure else "", number, name))
-    if failure:
-        print("# " + failure.replace("\n", "\n# "))
-
-
 def main():
-    arguments, least = sys.argv[1:], None
-    if arguments and arguments[0].startswith("--fetch-at-least="):
-        least = float(arguments.pop(0).split("=", 1)[1])
-    environment = dict(os.environ, MINORCA_TRANSPORT="verbs", MINORCA_HEAP_BYTES="64MiB")
-    done = subprocess.run(arguments + ["--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=240, env=environment)
-    reason = why_skipped(done)
-    if reason:
-        print("1..0 # SKIP " + reason)
-        return 0
-    names = ["it runs", "its rows are those that are promised, and their figures agree"]
-    failures = ["" if done.returncode == 0 else "exit status %d\n%s" % (done.returncode, done.stderr)]
-    checks = [lambda: check(done)]
+    arguments = sys.argv[1:]
+    least = take_option(arguments, "fetch-at-least")
+    checks = [("its rows are those that are promised, and their figures agree", check)]
     if least is not None:
-        names.append("fetches get the bandwidth of bare READs")
-        checks.append(lambda: check_fetches(done, least))
-    for function in checks:
-        try:
-            function()
-            failures.append("")
-        except (AssertionError, KeyError, ValueError) as error:
-            failures.append("%r\n%s" % (error, done.stdout[:2000]))
-    print("1..%d" % len(names))
-    for number, (name, failure) in enumerate(zip(names, failures), 1):
-        tap(number, name, failure)
-    return 1 if any(failures) else 0
+        checks.append(("fetches get the bandwidth of bare READs", lambda rows: check_fetches(rows, least)))
+    environment = dict(os.environ, MINORCA_TRANSPORT="verbs", MINORCA_HEAP_BYTES="64MiB")
+    return run(arguments + ["--json"], REASONS, checks, environment)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@
 
 #include <minorca.h>
 
-#include "bench/argument.h"
 #include "bench/bare_verbs.h"
+#include "bench/command_line.h"
 #include "bench/host.h"
 #include "bench/job.h"
 #include "bench/output.h"
 #include "bench/percentile.h"
 #include "bench/timer.h"
+#include "dsm/settings.h"
 #include "kernel/memory.h"
 
 #define TITLE "Minorca: bandwidth of RDMA READs and of fetches, times in us"
@@ -55,12 +56,10 @@ struct row {
 };
 
 struct options {
-	enum output_format format;
+	struct command_line line;
 	uint32_t cases; /* mask of kind_names */
 	uint64_t time_s;
 	uint64_t pieces; /* that a fetch of a page is compared with */
-	const char *commit;
-	bool help;
 };
 
 struct run {
@@ -345,7 +344,7 @@ static struct result result_of(const struct run *run, const struct row *row)
 	    .kind = kind_names[row->kind],
 	    .transport = "verbs",
 	    .host = run->host.name,
-	    .commit = run->options.commit ? run->options.commit : host_commit(),
+	    .commit = run->options.line.commit ? run->options.line.commit : host_commit(),
 	    .bytes = row->bytes,
 	    .outstanding = row->pieces,
 	    .nodes = (uint64_t)run->job.nodes,
@@ -373,7 +372,7 @@ static struct result result_of(const struct run *run, const struct row *row)
 static void print_results(const struct run *run)
 {
 	char nodes[64], reads[64];
-	const struct output output = {stdout, run->options.format, columns,
+	const struct output output = {stdout, run->options.line.format, columns,
 				      sizeof columns / sizeof columns[0]};
 
 	snprintf(nodes, sizeof nodes, "%d, node 1 reads from node 0", run->job.nodes);
@@ -487,61 +486,41 @@ static const struct argp_option argp_options[] = {
     {"time", KEY_TIME, "SECONDS", 0, "for all rows together; default: 60", 0},
     {"pieces", KEY_PIECES, "N", 0,
      "reads outstanding together in which the fetch of a 2 MiB page is compared, a power of two up to 16; "
-     "default: 2 MiB by MINORCA_VERBS_READ_BYTES, or 1",
+     "default: 2 MiB by MINORCA_VERBS_READ, or 1",
      0},
-    {"json", KEY_JSON, NULL, 0, "one JSON object for each row, and nothing else", 0},
-    {"csv", KEY_CSV, NULL, 0, "comma-separated values with a line of names", 0},
-    {"commit", KEY_COMMIT, "TEXT", 0, "the version to name in the results; default: that of the build", 0},
-    {"help", KEY_HELP, NULL, 0, "print this, and stop", 0},
     {0},
 };
 
-struct parse {
-	struct options *options;
-	char error[ARGUMENT_ERROR_MAX];
-};
-
-static error_t take_pieces(struct parse *parse, const char *text)
+static error_t take_pieces(struct options *o, const char *text)
 {
-	error_t error = argument_number(parse->error, "pieces", text, 1, 16, &parse->options->pieces);
+	error_t error = argument_number(o->line.error, "pieces", text, 1, 16, &o->pieces);
 
-	if (!error && PAGE_BYTES % parse->options->pieces)
-		error = argument_refuse(parse->error, "pieces", text, "a power of two up to 16");
+	if (!error && PAGE_BYTES % o->pieces)
+		error = argument_refuse(o->line.error, "pieces", text, "a power of two up to 16");
 	return error;
 }
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
-	struct parse *parse = state->input;
-	struct options *o = parse->options;
+	struct options *o = state->input;
+	char *error = o->line.error;
 
 	switch (key) {
 	case KEY_CASE:
-		return argument_words(parse->error, "case", text, kind_names, &o->cases);
+		return argument_words(error, "case", text, kind_names, &o->cases);
 	case KEY_TIME:
-		return argument_number(parse->error, "time", text, 1, 1000000, &o->time_s);
+		return argument_number(error, "time", text, 1, 1000000, &o->time_s);
 	case KEY_PIECES:
-		return take_pieces(parse, text);
-	case KEY_JSON:
-		return argument_format(parse->error, OUTPUT_JSON, &o->format);
-	case KEY_CSV:
-		return argument_format(parse->error, OUTPUT_CSV, &o->format);
-	case KEY_COMMIT:
-		o->commit = text;
-		return 0;
-	case KEY_HELP:
-		o->help = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		return argument_stray(parse->error, text);
+		return take_pieces(o, text);
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return command_line_other(key, state);
 	}
 }
 
 static const struct argp argp = {
     .options = argp_options,
     .parser = parse_option,
+    .children = command_line_common,
     .doc = "Measures RDMA READs by bare libibverbs, by size and number outstanding, and the runtime's "
 	   "fetches of "
 	   "2 MiB pages beside the same reads.\n"
@@ -549,36 +528,17 @@ static const struct argp argp = {
 	   "To be started by mpirun on 2 nodes or more, with MINORCA_TRANSPORT=verbs.",
 };
 
-/* Reads the command line; node 0 speaks for all, before MPI is there. @return the exit status, or -1: run. */
-static int read_options(int argc, char **argv, struct options *options)
-{
-	bool speak = job_launcher_rank() == 0;
-	unsigned int flags = ARGP_NO_EXIT | ARGP_NO_HELP | (speak ? 0 : ARGP_NO_ERRS);
-	struct parse parse = {.options = options};
-
-	if (argp_parse(&argp, argc, argv, flags, NULL, &parse)) {
-		if (speak && parse.error[0])
-			fprintf(stderr, "read_bandwidth: %s\n", parse.error);
-		return EXIT_FAILURE;
-	}
-	if (!options->help)
-		return -1;
-	char name[] = "read_bandwidth";
-	if (speak)
-		argp_help(&argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
-	return EXIT_SUCCESS;
-}
-
 /* What the runtime's own setting comes to for a page of 2 MiB. */
 static uint64_t pieces_of_runtime(void)
 {
-	const char *text = getenv("MINORCA_VERBS_READ_BYTES");
-	char error[ARGUMENT_ERROR_MAX];
-	uint64_t bytes, pieces = 1;
+	struct settings settings;
+	char error[256];
+	uint64_t pieces = 1;
 
-	if (!text || argument_size(error, "read-bytes", text, &bytes) || !bytes)
+	/* What is wrong with the settings dsm_init() says. */
+	if (settings_parse(environ, &settings, error, sizeof error) || !settings.verbs_read_bytes)
 		return 1;
-	while (pieces < 16 && PAGE_BYTES / pieces > bytes)
+	while (pieces < 16 && PAGE_BYTES / pieces > settings.verbs_read_bytes)
 		pieces *= 2;
 	return pieces;
 }
@@ -588,7 +548,7 @@ int main(int argc, char **argv)
 	static struct run run = {.options = {.cases = UINT32_MAX, .time_s = DEFAULT_TIME_S}};
 
 	run.options.pieces = pieces_of_runtime();
-	int status = read_options(argc, argv, &run.options);
+	int status = command_line_read(&argp, "read_bandwidth", argc, argv, &run.options.line, NULL);
 	if (status >= 0)
 		return status;
 	job_start(&argc, &argv, &run.job);

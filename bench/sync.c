@@ -251,7 +251,7 @@ static void start(struct run *run, int *argc, char ***argv)
 		job_fail("out of memory");
 	placement_choose(&run->job, THREADS_MAX, &run->placement);
 	host_describe(&run->host);
-	run->commit = run->options.commit ? run->options.commit : host_commit();
+	run->commit = run->options.line.commit ? run->options.line.commit : host_commit();
 	if (dsm_init(argc, argv))
 		job_give_up(); /* the runtime has said why */
 }
@@ -266,36 +266,19 @@ static void stop(struct run *run)
 	job_end();
 }
 
-/* Reads the command line; node 0 speaks for all, before MPI is there. @return the exit status, or -1: run. */
-static int read_options(int argc, char **argv, struct sync_options *options)
-{
-	bool speak = job_launcher_rank() == 0;
-	char error[ARGUMENT_ERROR_MAX];
-
-	if (sync_options_parse(argc, argv, speak, options, error)) {
-		if (speak && error[0])
-			fprintf(stderr, "sync: %s\n", error);
-		return EXIT_FAILURE;
-	}
-	if (options->action == SYNC_RUN)
-		return -1;
-	if (speak && options->action == SYNC_HELP)
-		sync_options_print_help("sync", stdout);
-	if (speak && options->action == SYNC_LIST)
-		sync_options_print_cases(stdout);
-	return EXIT_SUCCESS;
-}
-
 int main(int argc, char **argv)
 {
 	static struct run run;
-	int status = read_options(argc, argv, &run.options);
+
+	run.options = sync_options_defaults;
+	int status = command_line_read(&sync_options_argp, "sync", argc, argv, &run.options.line,
+				       sync_options_print_cases);
 
 	if (status >= 0)
 		return status;
 	job_start(&argc, &argv, &run.job);
 	start(&run, &argc, &argv);
-	const struct output output = {stdout, run.options.format, columns,
+	const struct output output = {stdout, run.options.line.format, columns,
 				      sizeof columns / sizeof columns[0]};
 	print_header(&run, &output);
 	run_rows(&run, &output);

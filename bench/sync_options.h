@@ -8,33 +8,19 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "bench/argument.h"
-#include "bench/output.h"
-
-enum sync_action { SYNC_RUN, SYNC_LIST, SYNC_HELP };
+#include "bench/command_line.h"
 
 struct sync_options {
-	enum sync_action action;
-	enum output_format format;
-	const char *commit;    /* NULL: what the build says */
+	struct command_line line;
 	uint32_t cases;	       /* mask of sync_case_names() */
 	uint64_t samples;      /* of each row; 0: as time allows */
 	uint64_t seconds;      /* for all rows together, when samples is 0 */
 	uint64_t region_bytes; /* of acquire_nothing's large region */
 };
 
-/**
- * Reads the command line.
- *
- * @param speak  print what argp itself has to say of an option that does not exist
- * @param error  on an error that is ours to explain, one line; else empty
- * @return 0 or -EINVAL.
- */
-int sync_options_parse(int argc, char **argv, bool speak, struct sync_options *out,
-		       char error[ARGUMENT_ERROR_MAX]);
-
-/** What --help prints. */
-void sync_options_print_help(const char *program, FILE *stream);
+/* For command_line_read(), and what it begins with. */
+extern const struct argp sync_options_argp;
+extern const struct sync_options sync_options_defaults;
 
 /** What --list prints: the cases, and what each is. */
 void sync_options_print_cases(FILE *stream);

@@ -16,8 +16,6 @@
 #include "bench/sync_plan.h"
 #include "kernel/memory.h"
 
-static char error[ARGUMENT_ERROR_MAX];
-
 /* Parses one option (NULL: none) with its argument. */
 static int parse(struct sync_options *options, const char *option)
 {
@@ -26,7 +24,8 @@ static int parse(struct sync_options *options, const char *option)
 
 	if (option)
 		snprintf(copy, sizeof copy, "%s", option);
-	return sync_options_parse(option ? 2 : 1, argv, false, options, error);
+	*options = sync_options_defaults;
+	return command_line_parse(&sync_options_argp, option ? 2 : 1, argv, false, &options->line);
 }
 
 static struct sync_plan planned(const char *option, int nodes)
@@ -47,8 +46,8 @@ static void without_options_all_is_measured(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, NULL), 0);
-	assert_int_equal(o.action, SYNC_RUN);
-	assert_int_equal(o.format, OUTPUT_TABLE);
+	assert_int_equal(o.line.action, COMMAND_RUN);
+	assert_int_equal(o.line.format, OUTPUT_TABLE);
 	assert_int_equal(o.cases, UINT32_MAX);
 	assert_int_equal(o.samples, 0);
 	assert_int_equal(o.region_bytes, 8 * GIB);
@@ -69,9 +68,9 @@ static void options_are_read(void **state)
 	assert_int_equal(o.cases, 1u << DIFF | 1u << ATOMIC_ADD | 1u << ATOMIC_LOAD |
 				      1u << ATOMIC_COMPARE_SWAP | 1u << ATOMIC_ADD_CONTENDED);
 	assert_int_equal(parse(&o, "--json"), 0);
-	assert_int_equal(o.format, OUTPUT_JSON);
+	assert_int_equal(o.line.format, OUTPUT_JSON);
 	assert_int_equal(parse(&o, "--list"), 0);
-	assert_int_equal(o.action, SYNC_LIST);
+	assert_int_equal(o.line.action, COMMAND_LIST);
 }
 
 static void what_is_refused_is_named(void **state)
@@ -80,13 +79,13 @@ static void what_is_refused_is_named(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, "--case=locks"), -EINVAL);
-	assert_string_equal(error, "--case: 'locks' is not one of those that --list shows");
+	assert_string_equal(o.line.error, "--case: 'locks' is not one of those that --list shows");
 	assert_int_equal(parse(&o, "--samples=0"), -EINVAL);
-	assert_string_equal(error, "--samples: '0' is not a number from 1 to 1000000");
+	assert_string_equal(o.line.error, "--samples: '0' is not a number from 1 to 1000000");
 	assert_int_equal(parse(&o, "--region-bytes=much"), -EINVAL);
-	assert_string_equal(error, "--region-bytes: 'much' is not a size such as 64MiB");
+	assert_string_equal(o.line.error, "--region-bytes: 'much' is not a size such as 64MiB");
 	assert_int_equal(parse(&o, "more"), -EINVAL);
-	assert_string_equal(error, "'more': there are options only, no arguments");
+	assert_string_equal(o.line.error, "'more': there are options only, no arguments");
 }
 
 /* --- the rows ------------------------------------------------------------------------------------------ */

@@ -7,9 +7,9 @@ LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Witho
 over verbs without an RDMA device, the test is skipped, with the reason.
 """
 
-import json
-import subprocess
 import sys
+
+from check import check_types, each, run
 
 CASES = set("""
     acquire_nothing acquire_changed publish_line publish_line_hot publish_page publish_pages store_first store_hot diff
@@ -32,11 +32,6 @@ LOCAL = set("""
 """.split())
 
 
-def check_types(row, fields):
-    for name, kind in fields.items():
-        assert isinstance(row.get(name), kind), "%s is %r" % (name, row.get(name))
-
-
 def check_fields(row, nodes):
     check_types(row, FIELDS)
     assert row["benchmark"] == "sync"
@@ -44,7 +39,7 @@ def check_fields(row, nodes):
     assert row["home"] in ("here", "there", None)
 
 
-def check_times(row, nodes):
+def check_times(row):
     if row["skipped"]:
         return
     check_types(row, MEASURED)
@@ -53,7 +48,7 @@ def check_times(row, nodes):
     assert order == sorted(order), "percentiles %r" % order
 
 
-def check_baseline(row, nodes):
+def check_baseline(row):
     if row["baseline"] is None:
         assert row["ratio"] is None and row["baseline_p50_ns"] is None
         return
@@ -74,65 +69,21 @@ def check_skipped(row, nodes):
     assert any(reason in row["skipped"] for reason in expected), row["skipped"]
 
 
-CHECKS = [
-    ("every object has the fields that are promised", check_fields),
-    ("what was measured has percentiles, in order", check_times),
-    ("a ratio is that of the medians", check_baseline),
-    ("what was left out has a reason", check_skipped),
-]
-
-
-def tap(number, name, failure):
-    print("%sok %d - %s" % ("not " if failure else "", number, name))
-    if failure:
-        print("# " + failure.replace("\n", "\n# "))
-
-
-def failure_of(check, rows, nodes):
-    for row in rows:
-        try:
-            check(row, nodes)
-        except (AssertionError, KeyError) as error:
-            return "%r\n%s" % (error, json.dumps(row))
-    return "" if rows else "no rows"
-
-
-def missing(rows):
+def check_cases(rows):
     found = {row.get("case") for row in rows}
-    return "" if found == CASES else "missing %s; unknown %s" % (sorted(CASES - found), sorted(found - CASES))
-
-
-def why_skipped(done):
-    if "# SKIP" in done.stdout:
-        return done.stdout.split("# SKIP", 1)[1].strip()
-    lines = [line for line in done.stderr.splitlines() if "no RDMA device" in line]
-    return lines[0] if lines and done.returncode else ""
+    assert found == CASES, "missing %s; unknown %s" % (sorted(CASES - found), sorted(found - CASES))
 
 
 def main():
     nodes, launcher, binary = sys.argv[1:4]
-    command = [launcher, nodes, binary, "--json"] + sys.argv[4:]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=240)
-    reason = why_skipped(done)
-    if reason:
-        print("1..0 # SKIP " + reason)
-        return 0
-    failures = ["" if done.returncode == 0 else "exit status %d\n%s" % (done.returncode, done.stderr)]
-    rows = []
-    try:
-        rows = [json.loads(line) for line in done.stdout.splitlines()]
-        failures.append("")
-    except ValueError as error:
-        failures.append("%s\n%s" % (error, done.stdout[:2000]))
-    failures.append(missing(rows))
-    failures += [failure_of(check, rows, int(nodes)) for _, check in CHECKS]
-
-    names = ["it runs on %s nodes" % nodes, "there is JSON on stdout and nothing else", "no case is missing"]
-    names += [name for name, _ in CHECKS]
-    print("1..%d" % len(names))
-    for number, (name, failure) in enumerate(zip(names, failures), 1):
-        tap(number, name, failure)
-    return 1 if any(failures) else 0
+    checks = [
+        ("no case is missing", check_cases),
+        ("every object has the fields that are promised", each(check_fields, int(nodes))),
+        ("what was measured has percentiles, in order", each(check_times)),
+        ("a ratio is that of the medians", each(check_baseline)),
+        ("what was left out has a reason", each(check_skipped, int(nodes))),
+    ]
+    return run([launcher, nodes, binary, "--json"] + sys.argv[4:], ("no RDMA device",), checks)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ static int compare_pages(struct comparison *c, size_t first, size_t count)
 	int completed = runtime.ops->complete(runtime.transport, c->lane);
 
 	if (error || completed)
-		return error ? error : completed;
+		return peers_note(c->home, error ? error : completed);
 	memcpy(versions, c->lane->scratch, words * sizeof(uint64_t));
 	pages_lock(&r->table, first, count);
 	for (size_t i = 0; i < count && !error; i++) {
@@ -197,12 +197,12 @@ static int acquire_home(struct lane *lane, int home)
 	if (!error)
 		error = change_log_apply(lane, home, apply_change, lane, &lost);
 	if (error || !lost)
-		return peers_note(home, error);
+		return error;
 	error = compare_home(lane, home);
 	if (!error)
 		change_log_caught_up(home);
 	stats_add(&lane->stats.log_overflows, 1);
-	return peers_note(home, error);
+	return error;
 }
 
 int acquire_all(struct lane *lane)

@@ -24,6 +24,7 @@
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
+#include "dsm/word.h"
 
 /* In the control segment; each word has a cache line of its own, for it has a writer of its own. */
 struct control {
@@ -84,21 +85,17 @@ static int signal_partner(unsigned round)
  * are not blamed. */
 static void report_missing(const char *what)
 {
-	struct lane *lane = lane_acquire_sync();
-	uint64_t *word = (uint64_t *)(void *)lane->scratch;
 	char list[256] = "";
 	size_t used = 0;
 
 	for (int i = 0; i < runtime.nodes && used < sizeof list - 12; i++) {
-		int error = runtime.ops->post_read(runtime.transport, lane, i, SEGMENT_CONTROL,
-						   offsetof(struct control, arrived), word, sizeof *word);
-		if (!error)
-			error = runtime.ops->complete(runtime.transport, lane);
-		if (error || *word < current)
+		const struct word arrived = {i, SEGMENT_CONTROL, offsetof(struct control, arrived)};
+		uint64_t number;
+
+		if (word_read(&arrived, 0, &number) || number < current)
 			used +=
 			    (size_t)snprintf(list + used, sizeof list - used, "%s%d", used ? ", " : "", i);
 	}
-	lane_release(lane);
 	report("%s number %llu: node %s did not arrive within %g s (MINORCA_TIMEOUT); look there: "
 	       "it has died, "
 	       "hangs, computes for longer than that, or takes part in fewer barriers",

@@ -42,6 +42,8 @@ static struct header *headers;
 static MPI_Request *requests;
 /* Buffer of a collective call that failed: kept, and kept findable. */
 static void *volatile abandoned;
+/* Somebody has not come to a collective call: MPI's own would wait for it without a bound. */
+static bool somebody_missed;
 static bool (*watch_node)(int node, bool ask);
 
 /* --- starting MPI -------------------------------------------------------------------------------------- */
@@ -129,19 +131,21 @@ static int wait_all(int count, MPI_Request *pending, bool of_root, uint64_t limi
 	for (;;) {
 		int missing = 0, missing_and_lost = 0;
 		bool ask = now > ask_at;
+		ask_at = ask ? now + ASK_NS : ask_at;
 		for (int i = 0; i < count; i++) {
 			int done = 1;
 			if (pending[i] != MPI_REQUEST_NULL)
 				MPI_Test(&pending[i], &done, MPI_STATUS_IGNORE);
 			missing += !done;
 			missing_and_lost += !done && is_lost(of_root ? 0 : i, ask);
+			/* One that does not answer takes long: the others are asked after another time. */
+			ask = ask && clock_ns() - now < ASK_NS;
 		}
 		if (missing == missing_and_lost)
 			return missing ? -EHOSTDOWN : 0;
 		if (now > deadline)
 			return -ETIMEDOUT;
 		nap();
-		ask_at = ask ? now + ASK_NS : ask_at;
 		now = clock_ns();
 	}
 }
@@ -326,6 +330,7 @@ int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes
 	if (!own_node)
 		headers[0] = header;
 	int error = (int)(own_node ? verdict_from_root(what, &header) : verdict_at_root(what));
+	somebody_missed |= error == -ETIMEDOUT || error == -EHOSTDOWN;
 	if (error || !boxes) {
 		free(boxes);
 		return error ? error : -ENOMEM;
@@ -333,6 +338,7 @@ int bootstrap_gather(const char *what, const void *mine, void *all, size_t bytes
 	memcpy(boxes + (own_node ? (size_t)node_count * bytes : 0), mine, bytes);
 	error = own_node ? exchange_with_root(what, boxes, bytes) : exchange_at_root(what, boxes, bytes);
 	if (error) {
+		somebody_missed = true;
 		abandoned = boxes; /* MPI may still use it; the job is over */
 		return error;
 	}
@@ -404,7 +410,7 @@ int bootstrap_open(int *argc, char ***argv, uint64_t limit_ns, int *node, int *n
 
 void bootstrap_close(bool owns_mpi, bool in_step)
 {
-	if (!in_step)
+	if (!in_step || somebody_missed)
 		return;
 	free(headers);
 	free(requests);

@@ -15,6 +15,7 @@
 
 #include "dsm/lane.h"
 #include "dsm/node_segment.h"
+#include "dsm/peers.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 
@@ -212,7 +213,8 @@ static int apply_ring(struct lane *lane, int home, size_t publisher,
 		*lost = true;
 	for (; number < head && !*lost && !error; number += count) {
 		count = head - number;
-		error = read_entries(lane, home, publisher, number, &count, words, &head_after);
+		error =
+		    peers_note(home, read_entries(lane, home, publisher, number, &count, words, &head_after));
 		*lost = !error && head_after - number > ring_entries;
 		for (uint64_t i = 0; i < count && !*lost && !error; i++) {
 			struct change change;
@@ -242,7 +244,7 @@ static int check_head(int home, size_t publisher)
 int change_log_apply(struct lane *lane, int home, int (*apply)(void *argument, const struct change *change),
 		     void *argument, bool *lost)
 {
-	int error = read_heads(lane, home);
+	int error = peers_note(home, read_heads(lane, home));
 
 	*lost = false;
 	for (size_t p = 0; p < nodes && !error; p++) {

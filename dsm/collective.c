@@ -1,7 +1,12 @@
 /*
  * Round by round: each node (or the root) puts a piece into its buffer, all pass a barrier, and each reads
  * the others' pieces. There are two buffers, used in turn: who fills one for the second time has passed the
- * barrier of the round between, which nobody enters before having read what was there the first time.
+ * barrier of the round between, which nobody enters before having read what was there the first time. A round
+ * counts once its barrier is passed, also for a node that cannot read the pieces then, and that takes part in
+ * the rest of the call all the same: so all stay in step.
+ *
+ * A piece says of which round and which part of the call it is. A node that made a call again after an error,
+ * when the others were in the middle of theirs, would be found out by it.
  *
  * Every node combines all pieces, in the order of the nodes: a tree would move less, but its result would
  * depend on the number of nodes in another way than adding up does, and be no faster for the few bytes that
@@ -21,18 +26,28 @@
 #include "dsm/barrier.h"
 #include "dsm/lane.h"
 #include "dsm/node_segment.h"
+#include "dsm/peers.h"
+#include "dsm/report.h"
 #include "dsm/runtime.h"
 
-#define PIECE_BYTES LANE_SCRATCH_BYTES
+/* What precedes each piece. */
+struct round {
+	uint64_t number;     /* since dsm_init() */
+	uint64_t done_bytes; /* of the call, in rounds before */
+	uint64_t bytes;	     /* of the piece */
+};
+
+#define BUFFER_BYTES LANE_SCRATCH_BYTES
+#define PIECE_BYTES (BUFFER_BYTES - sizeof(struct round))
 
 static struct node_segment segment;
-static uint64_t finished_rounds;
+static uint64_t passed_rounds;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
 int collective_create(void)
 {
-	finished_rounds = 0;
-	return node_segment_create(&segment, "minorca-collective", 2 * PIECE_BYTES);
+	passed_rounds = 0;
+	return node_segment_create(&segment, "minorca-collective", 2 * BUFFER_BYTES);
 }
 
 void collective_destroy(void)
@@ -48,32 +63,51 @@ int collective_connect(void)
 /* --- a round ---------------------------------------------------------------------------------------------
  */
 
-static size_t buffer_offset(void)
+static size_t buffer_offset(const struct round *round)
 {
-	return finished_rounds % 2 * PIECE_BYTES;
+	return round->number % 2 * BUFFER_BYTES;
 }
 
 /* This node's piece is there for all once the barrier is passed. @piece may lie in a region: no lane is held.
  */
-static int offer(const void *piece, size_t bytes, const char *what)
+static int offer(const void *piece, size_t bytes, size_t done_bytes, const char *what, struct round *round)
 {
+	*round = (struct round){passed_rounds, done_bytes, bytes};
+	unsigned char *buffer = (unsigned char *)segment.memory + buffer_offset(round);
+
+	memcpy(buffer, round, sizeof *round);
 	if (piece && bytes)
-		memcpy((unsigned char *)segment.memory + buffer_offset(), piece, bytes);
-	return barrier_pass(what);
+		memcpy(buffer + sizeof *round, piece, bytes);
+	int error = barrier_pass(what);
+	passed_rounds += !error;
+	return error;
 }
 
 /* The piece of @node. */
-static int read_piece(int node, void *to, size_t bytes)
+static int read_piece(int node, const struct round *round, void *to, const char *what)
 {
 	struct lane *lane = lane_acquire_sync();
-	int error = runtime.ops->post_read(runtime.transport, lane, node, SEGMENT_COLLECTIVE, buffer_offset(),
-					   lane->scratch, bytes);
+	int error = runtime.ops->post_read(runtime.transport, lane, node, SEGMENT_COLLECTIVE,
+					   buffer_offset(round), lane->scratch, sizeof *round + round->bytes);
 	int completed = runtime.ops->complete(runtime.transport, lane);
+	bool is_another = false;
 
-	if (!error && !completed)
-		memcpy(to, lane->scratch, bytes);
+	error = error ? error : completed;
+	if (!error) {
+		is_another = memcmp(lane->scratch, round, sizeof *round);
+		memcpy(to, lane->scratch + sizeof *round, round->bytes);
+	}
 	lane_release(lane);
-	return error ? error : completed;
+	if (is_another) {
+		report(
+		    "%s: node %d is in another call, or in another part of it; all nodes must make the same "
+		    "calls in the same order, with the same arguments",
+		    what, node);
+		return -EPROTO;
+	}
+	peers_note(node, error);
+	peers_tell(error, what, "what it has to give cannot be had");
+	return error;
 }
 
 /* --- combining -------------------------------------------------------------------------------------------
@@ -142,37 +176,39 @@ static void combine(void *a, const void *b, size_t count, enum dsm_type type, en
 /* --- for users -------------------------------------------------------------------------------------------
  */
 
-static int reduce_piece(const unsigned char *in, unsigned char *out, size_t count, enum dsm_type type,
-			enum dsm_reduction reduction)
+static int combine_pieces(const struct round *round, unsigned char *out, enum dsm_type type,
+			  enum dsm_reduction reduction, const char *what)
 {
 	_Alignas(64) unsigned char sum[PIECE_BYTES], piece[PIECE_BYTES];
-	size_t bytes = count * size_of(type);
-	int error = offer(in, bytes, "dsm_reduce()");
+	int error = 0;
 
 	for (int node = 0; node < runtime.nodes && !error; node++) {
-		error = read_piece(node, node ? piece : sum, bytes);
+		error = read_piece(node, round, node ? piece : sum, what);
 		if (!error && node)
-			combine(sum, piece, count, type, reduction);
+			combine(sum, piece, round->bytes / size_of(type), type, reduction);
 	}
-	if (error)
-		return error;
-	finished_rounds++;
-	if (bytes)
-		memcpy(out, sum, bytes);
-	return 0;
+	if (!error && round->bytes)
+		memcpy(out, sum, round->bytes);
+	return error;
 }
 
-static int reduce(const void *in, void *out, size_t count, enum dsm_type type, enum dsm_reduction reduction)
+static int reduce(const unsigned char *in, unsigned char *out, size_t count, enum dsm_type type,
+		  enum dsm_reduction reduction)
 {
+	static const char what[] = "dsm_reduce()";
 	size_t size = size_of(type), done = 0;
 	int error = 0;
 
 	do {
 		size_t some = count - done < PIECE_BYTES / size ? count - done : PIECE_BYTES / size;
-		error = reduce_piece((const unsigned char *)in + done * size,
-				     (unsigned char *)out + done * size, some, type, reduction);
+		struct round round;
+		int offered = offer(in + done * size, some * size, done * size, what, &round);
+		if (offered)
+			return error ? error : offered;
+		if (!error)
+			error = combine_pieces(&round, out + done * size, type, reduction, what);
 		done += some;
-	} while (done < count && !error);
+	} while (done < count);
 	return error;
 }
 
@@ -191,35 +227,39 @@ int dsm_reduce(const void *in, void *out, size_t count, enum dsm_type type, enum
 	return error;
 }
 
-static int broadcast_piece(unsigned char *buffer, size_t bytes, int root)
+static int broadcast(unsigned char *buffer, size_t bytes, int root)
 {
+	static const char what[] = "dsm_broadcast()";
 	unsigned char piece[PIECE_BYTES];
-	int error = offer(root == runtime.node ? buffer : NULL, bytes, "dsm_broadcast()");
+	bool is_root = root == runtime.node;
+	size_t done = 0;
+	int error = 0;
 
-	if (!error && root != runtime.node)
-		error = read_piece(root, piece, bytes);
-	if (error)
-		return error;
-	finished_rounds++;
-	if (root != runtime.node && bytes)
-		memcpy(buffer, piece, bytes);
-	return 0;
+	do {
+		size_t some = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
+		struct round round;
+		int offered = offer(is_root ? buffer + done : NULL, some, done, what, &round);
+		if (offered)
+			return error ? error : offered;
+		if (!is_root && !error) {
+			error = read_piece(root, &round, piece, what);
+			if (!error && some)
+				memcpy(buffer + done, piece, some);
+		}
+		done += some;
+	} while (done < bytes);
+	return error;
 }
 
 int dsm_broadcast(void *buffer, size_t bytes, int root)
 {
-	int saved_errno = errno, error = 0;
-	size_t done = 0;
+	int saved_errno = errno;
 
 	if (!runtime.started || root < 0 || root >= runtime.nodes || (bytes && !buffer))
 		return -EINVAL;
 	if (atomic_flag_test_and_set(&busy))
 		return -EBUSY;
-	do {
-		size_t some = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
-		error = broadcast_piece((unsigned char *)buffer + done, some, root);
-		done += some;
-	} while (done < bytes && !error);
+	int error = broadcast(buffer, bytes, root);
 	atomic_flag_clear(&busy);
 	errno = saved_errno;
 	return error;

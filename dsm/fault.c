@@ -214,6 +214,16 @@ static bool is_unreachable(int error)
 	return error == -EHOSTDOWN || error == -ETIMEDOUT || error == -EIO;
 }
 
+static int poison(struct dsm_region *r, size_t page)
+{
+	int error;
+
+	do /* the address space is changing: for a moment */
+		error = uffd_poison(r->uffd, region_app(r, page), region_page_bytes(r), 0, NULL);
+	while (error == -EAGAIN);
+	return error;
+}
+
 /*
  * A page that cannot be fetched: the access is to raise SIGBUS, in the thread that made it and for it to
  * handle if it can; inside a system call, EFAULT. That is what the kernel does with a poisoned page when the
@@ -226,21 +236,16 @@ static bool is_unreachable(int error)
 static int poison_page(struct dsm_region *r, size_t page, int error)
 {
 	struct page *p = &r->table.pages[page];
-	unsigned char *at = region_app(r, page);
-	size_t bytes = region_page_bytes(r);
-	int refused;
 
 	if (!runtime.kernel[KERNEL_UFFD_POISON].available)
 		return error;
-	do
-		refused = uffd_poison(r->uffd, at, bytes, 0, NULL);
-	while (refused == -EAGAIN);
+	int refused = poison(r, page);
 	if (refused == -EEXIST && p->flags & PAGE_LOST)
 		return -EHWPOISON;
 	/* A page that was protected when it was un-mapped has left a mark, and the kernel takes that for a
 	 * page. */
-	if (refused == -EEXIST && !uffd_writeprotect(r->uffd, at, bytes, false))
-		refused = uffd_poison(r->uffd, at, bytes, 0, NULL);
+	if (refused == -EEXIST && !pages_protect(r, page, 1, false))
+		refused = poison(r, page);
 	if (refused)
 		return error;
 	p->flags |= PAGE_LOST;
@@ -430,7 +435,7 @@ static const char *explain(int error)
 	case -EIO:
 		return "the device failed that the home of the page is reached by";
 	default:
-		return "the kernel refused to map the page; errno is in the number above";
+		return "the kernel or the transport refused; the number is its errno";
 	}
 }
 

@@ -183,14 +183,24 @@ int lock_give(const void *address, const char *what, bool publish)
 		return mine ? 0 : -EPERM;
 	int error = publish ? consistency_release(what) : 0;
 	/* If not all that was stored is published, the next one must not have the lock: it might see less. */
-	if (error)
-		lock_queue_abandon(&lock->place);
-	else
+	if (!error)
 		error = lock_queue_leave(&lock->word, what, &lock->place);
 	peers_tell(error, what, "nobody can have the lock any more");
+	if (error)
+		lock_queue_abandon(&lock->place);
 	lock->has_global = false;
 	leave(address);
 	return error;
+}
+
+void lock_abandon(const void *address)
+{
+	struct local_lock *lock = lock_table_find(address);
+
+	lock_table_leave(address, lock);
+	lock_queue_abandon(&lock->place);
+	lock->has_global = false;
+	leave(address);
 }
 
 /* --- mutexes ----------------------------------------------------------------------------------------------

@@ -24,4 +24,7 @@ bool lock_is_mine(const void *address);
  */
 int lock_give(const void *address, const char *what, bool publish);
 
+/** Ends the use of a lock that this thread has, and that nobody may have any more: who waits is told so. */
+void lock_abandon(const void *address);
+
 #endif

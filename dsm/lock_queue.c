@@ -254,10 +254,38 @@ static int report_broken(const char *what, uint64_t broken, const struct word *t
 			 lock_id_node(broken), lock);
 		return peers_tell(-EHOSTDOWN, what, means);
 	}
-	report("%s: node %d had the lock %s and could not publish what it stored under it: nobody can have "
-	       "it any "
-	       "more",
-	       what, lock_id_node(broken), lock);
+	report(
+	    "%s: node %d had the lock %s, and could not publish what it stored under it, or not hand it on: "
+	    "nobody can have it any more",
+	    what, lock_id_node(broken), lock);
+	return -EHOSTDOWN;
+}
+
+/* The node before us, @before, cannot be told that we wait behind it. */
+static int report_not_told(const char *what, uint64_t before, const struct word *tail, int error)
+{
+	char lock[128];
+
+	if (error == -EHOSTDOWN)
+		return report_broken(what, before, tail);
+	word_describe(tail, lock, sizeof lock);
+	report(
+	    "%s: node %d, which has the lock %s or is to have it before this node, cannot be told that this "
+	    "node waits: %s",
+	    what, lock_id_node(before), lock, strerror(-error));
+	return error;
+}
+
+/* It was our turn, and @before, who said so in one word, did not in the other. */
+static int report_not_woken(const char *what, uint64_t before, const struct word *tail)
+{
+	char lock[128];
+
+	word_describe(tail, lock, sizeof lock);
+	report(
+	    "%s: node %d handed the lock %s to this node, and failed before that was done: nobody can have "
+	    "it any more",
+	    what, lock_id_node(before), lock);
 	return -EHOSTDOWN;
 }
 
@@ -288,7 +316,7 @@ static int wait_for_turn(const struct word *tail, const char *what, const struct
 		if (turn != WAIT_OVER && (late || !*broken))
 			continue;
 		if (late)
-			return -EHOSTDOWN; /* it was our turn, and the waker died before it said so */
+			return report_not_woken(what, before, tail);
 		int error = word_compare_swap(&word, 0, use, use_after(use), &old);
 		if (error)
 			return error;
@@ -344,7 +372,7 @@ int lock_queue_enter(const struct word *tail, const char *what, struct lock_plac
 	atomic_store_explicit(&slots()[place->slot].before, last, memory_order_relaxed);
 	error = write_word(field(last, offsetof(struct slot, next)), place->id);
 	if (error)
-		report_broken(what, last, tail);
+		error = report_not_told(what, last, tail, error);
 	else
 		error = wait_for_turn(tail, what, place, &broken);
 	if (error)

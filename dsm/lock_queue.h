@@ -46,8 +46,8 @@ int lock_queue_try(const struct word *tail, struct lock_place *place);
  * -ETIMEDOUT. */
 int lock_queue_leave(const struct word *tail, const char *what, struct lock_place *place);
 
-/** This node has the lock and cannot leave: what it stored cannot be published. Who waits is told so, instead
- * of getting the lock. */
+/** This node has the lock and cannot leave: what it stored cannot be published, or leaving has failed. Who
+ * waits is told so, instead of getting the lock. */
 void lock_queue_abandon(const struct lock_place *place);
 
 /** True if another node waits behind this one (or may be about to: false says little). */

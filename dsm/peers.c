@@ -20,17 +20,17 @@
 #define ASK_AT_ONCE 8
 #define TOLD_MOST 64
 
-/* In the segment; read by peers. */
-struct words {
-	_Atomic uint64_t lost; /* number, plus one, of the first node that this one has lost; 0: none */
-};
-
-static struct node_segment segment;
-static atomic_uchar *lost; /* [node] */
+static struct node_segment segment; /* words with a bit for each node that this one has lost; read by peers */
+static atomic_uchar *lost;	    /* [node] */
 static atomic_uint lost_count;
 static atomic_flag asking = ATOMIC_FLAG_INIT; /* one thread at a time: others go by what it finds */
 /* Hashes of calls that have spoken of the present losses. */
 static _Atomic uint64_t told[TOLD_MOST];
+
+static size_t words_count(void)
+{
+	return ((size_t)runtime.nodes + 63) / 64;
+}
 
 static void forget_told(void)
 {
@@ -43,7 +43,8 @@ int peers_create(void)
 	forget_told();
 	atomic_store(&lost_count, 0);
 	lost = calloc((size_t)runtime.nodes, sizeof *lost);
-	return lost ? node_segment_create(&segment, "minorca-peers", sizeof(struct words)) : -ENOMEM;
+	return lost ? node_segment_create(&segment, "minorca-peers", words_count() * sizeof(uint64_t))
+		    : -ENOMEM;
 }
 
 void peers_destroy(void)
@@ -79,8 +80,7 @@ int peers_reach(int node)
 
 static void note_lost(int node)
 {
-	struct words *own = segment.memory;
-	uint64_t nobody = 0;
+	_Atomic uint64_t *own = segment.memory;
 
 	if (!lost || atomic_exchange(&lost[node], 1))
 		return;
@@ -88,7 +88,7 @@ static void note_lost(int node)
 	/* After the node's own mark, which who sees the count looks for. */
 	atomic_fetch_add_explicit(&lost_count, 1, memory_order_release);
 	if (own)
-		atomic_compare_exchange_strong(&own->lost, &nobody, (uint64_t)node + 1);
+		atomic_fetch_or(&own[node / 64], (uint64_t)1 << node % 64);
 }
 
 int peers_note(int node, int error)
@@ -109,20 +109,29 @@ static void look(void)
 			peers_note(node, runtime.ops->probe(runtime.transport, node));
 }
 
-/* Reads the node's word. An operation on memory that is lost fails. */
-static void read_word(int node)
+/* What another node has lost is lost to this one. Maybe this one itself: it cannot be reached. */
+static void take_over(const uint64_t *words)
+{
+	for (size_t w = 0; w < words_count(); w++)
+		for (uint64_t bits = words[w]; bits; bits &= bits - 1) {
+			size_t node = w * 64 + (size_t)__builtin_ctzll(bits);
+			if (node < (size_t)runtime.nodes)
+				note_lost((int)node);
+		}
+}
+
+/* Reads the node's words. An operation on memory that is lost fails. */
+static void read_words(int node)
 {
 	struct lane *lane = lane_acquire_to_ask();
-	const uint64_t *word = (const uint64_t *)(const void *)lane->scratch;
 	int error = runtime.ops->post_read(runtime.transport, lane, node, SEGMENT_PEERS, 0, lane->scratch,
-					   sizeof *word);
+					   words_count() * sizeof(uint64_t));
 	int completed = runtime.ops->complete(runtime.transport, lane);
-	uint64_t theirs = error || completed ? 0 : *word;
 
+	if (!error && !completed)
+		take_over((const uint64_t *)(const void *)lane->scratch);
 	lane_release(lane);
 	peers_note(node, error ? error : completed);
-	if (theirs && theirs <= (uint64_t)runtime.nodes)
-		note_lost((int)theirs - 1); /* maybe this one: they cannot reach us */
 }
 
 static void ask(int first, int count)
@@ -133,7 +142,7 @@ static void ask(int first, int count)
 	for (int i = 0; i < count; i++) {
 		int node = (first + i) % runtime.nodes;
 		if (node != runtime.node && !peers_is_lost(node))
-			read_word(node);
+			read_words(node);
 	}
 	atomic_flag_clear_explicit(&asking, memory_order_release);
 }

@@ -2,9 +2,9 @@
  * Which nodes are lost: their process has ended, or their device does not answer. Who waits for another node
  * asks, now and then while it sleeps, so that a death ends the wait long before MINORCA_TIMEOUT does.
  *
- * A node that was lost stays lost. What one node finds out, others learn from it: each node has a word that
- * names a node that it has lost, and asking a node reads that word. So it is enough to ask whom one waits
- * for: if that node lives and waits itself, for one that is lost, it says so.
+ * A node that was lost stays lost. What one node finds out, others learn from it: each node has words that
+ * name those that it has lost, and asking a node reads them. So it is enough to ask whom one waits for: if
+ * that node lives and waits itself, for one that is lost, it says so.
  */
 #ifndef MINORCA_DSM_PEERS_H
 #define MINORCA_DSM_PEERS_H
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** Makes the word that peers read, for runtime.nodes nodes. @return 0 or -errno. */
+/** Makes the words that peers read, for runtime.nodes nodes. @return 0 or -errno. */
 int peers_create(void);
 void peers_destroy(void);
 /** Makes it known to all nodes. Collective. */
@@ -32,7 +32,7 @@ int peers_reach(int node);
 int peers_note(int node, int error);
 
 /**
- * Asks whether @node lives: looks what the transport knows, of all nodes, and reads the node's word. At most
+ * Asks whether @node lives: looks what the transport knows, of all nodes, and reads the node's words. At most
  * MINORCA_TIMEOUT, where its device does not answer. The caller holds no lane.
  *
  * @return 0; -EHOSTDOWN.

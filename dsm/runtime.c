@@ -379,7 +379,7 @@ int dsm_init(int *argc, char ***argv)
 	if (error) {
 		bool owns_mpi = runtime.owns_mpi;
 		tear_down();
-		bootstrap_close(owns_mpi, error != -ETIMEDOUT);
+		bootstrap_close(owns_mpi, error != -ETIMEDOUT && error != -EHOSTDOWN);
 	}
 	errno = saved_errno;
 	return error;

@@ -102,10 +102,11 @@ static int read_lock(dsm_rwlock *lock, bool wait, const char *what)
 		report("%s: this thread has the lock at %p for writing", what, (void *)lock);
 	if (error)
 		return error;
-	error = count_reader(lock, &tail, 1) ? consistency_acquire(what) : -ENOMEM;
+	bool counted = count_reader(lock, &tail, 1);
+	error = counted ? consistency_acquire(what) : -ENOMEM;
 	if (!error)
 		return 0;
-	if (error != -ENOMEM)
+	if (counted)
 		count_reader(lock, NULL, -1);
 	add(&state, (uint64_t)-1, &old);
 	return error;
@@ -223,9 +224,13 @@ static int write_unlock(dsm_rwlock *lock)
 	 * between. */
 	error = consistency_release(what);
 	if (!error)
-		error = add(&state, (uint64_t)0 - WRITER, &old);
-	int given = lock_give(lock, what, false);
-	return error ? error : given;
+		error = peers_tell(add(&state, (uint64_t)0 - WRITER, &old), what,
+				   "nobody can have the lock any more");
+	if (!error)
+		return lock_give(lock, what, false);
+	/* Readers find a writer for ever, and are told in the queue: they might see less than was stored. */
+	lock_abandon(lock);
+	return error;
 }
 
 /* --- for users -------------------------------------------------------------------------------------------

@@ -218,6 +218,15 @@ static int probe(struct transport *transport, int peer)
 	return error || !is_near(transport, peer) ? error : transport_shm.probe(m->shm, peer);
 }
 
+/* A device that pages on demand has not allocated what near peers store to by shm. What it does for others,
+ * it finds or allocates itself. */
+static int populate(struct transport *transport, int peer, unsigned segment, uint64_t offset, size_t bytes)
+{
+	struct mixed *m = mixed_of(transport);
+
+	return is_near(transport, peer) ? transport_shm.populate(m->shm, peer, segment, offset, bytes) : 0;
+}
+
 const struct transport_ops transport_mixed = {
     .name = "mixed",
     .open = open_transport,
@@ -233,6 +242,6 @@ const struct transport_ops transport_mixed = {
     .post_compare_swap = post_compare_swap,
     .complete = complete,
     .probe = probe,
-    .populate = NULL, /* what verbs needs is there */
+    .populate = populate,
     .close = close_transport,
 };

@@ -862,6 +862,48 @@ static void a_queue_pair_in_the_error_state_is_an_error_at_once(void **state)
 	run_nodes(3, TIMEOUT_NS, -1, check_error_state);
 }
 
+/* The queue pair for greetings of this process: the linker has the transport make its queue pairs here. */
+static struct ibv_qp *greeter;
+
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+struct ibv_qp *__real_ibv_create_qp(struct ibv_pd *domain, struct ibv_qp_init_attr *attr);
+struct ibv_qp *__wrap_ibv_create_qp(struct ibv_pd *domain, struct ibv_qp_init_attr *attr);
+
+struct ibv_qp *__wrap_ibv_create_qp(struct ibv_pd *domain, struct ibv_qp_init_attr *attr)
+{
+	struct ibv_qp *pair = __real_ibv_create_qp(domain, attr);
+
+	if (attr->qp_type == IBV_QPT_UD)
+		greeter = pair;
+	return pair;
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+/* Both who asks for a queue pair and who is asked lose theirs for greetings, as soft-RoCE makes them when the
+ * network interface is down. */
+static void check_greeter(void)
+{
+	struct ibv_qp_attr error = {.qp_state = IBV_QPS_ERR};
+
+	for (struct lane *l = own.lanes; l < own.lanes + LANES; l++) {
+		CHECK_RETURNS(ibv_modify_qp(greeter, &error, IBV_QP_STATE), 0);
+		meet();
+		if (own.node == 0) {
+			CHECK_RETURNS(ops->post_read(own.transport, l, 1, DATA, 0, l->scratch, 8), 0);
+			CHECK_RETURNS(ops->complete(own.transport, l), 0);
+		}
+		meet();
+	}
+	stop_node();
+}
+
+static void a_queue_pair_for_greetings_that_ends_is_made_ready_again(void **state)
+{
+	(void)state;
+	NEED_DEVICE();
+	run_nodes(2, TIMEOUT_NS, -1, check_greeter);
+}
+
 /* Not a test of anything: what the operations cost here. */
 static void print_costs(void)
 {
@@ -933,6 +975,7 @@ int main(void)
 	    cmocka_unit_test(atomics_of_near_and_far_nodes_exclude_each_other),
 	    cmocka_unit_test(a_peer_that_is_killed_shows_as_down_within_the_time_out),
 	    cmocka_unit_test(a_queue_pair_in_the_error_state_is_an_error_at_once),
+	    cmocka_unit_test(a_queue_pair_for_greetings_that_ends_is_made_ready_again),
 	    cmocka_unit_test(costs_are_printed),
 	};
 

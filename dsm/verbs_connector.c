@@ -90,6 +90,9 @@ struct verbs_connector {
 	unsigned char *slots; /* RECEIVES, then SENDS */
 	struct ibv_mr *slots_region;
 	unsigned free_sends[SENDS], free_count;
+	unsigned posted;    /* of both kinds, with the device */
+	bool greeter_ended; /* it is in the error state, or on its way there; made ready again when none is
+			       posted */
 };
 
 static size_t queue_index(const struct verbs_connector *c, unsigned lane, uint32_t peer)
@@ -105,13 +108,54 @@ static void post_receive(struct verbs_connector *c, unsigned slot)
 				 c->slots_region->lkey};
 	struct ibv_recv_wr request = {.wr_id = slot, .sg_list = &buffer, .num_sge = 1}, *refused;
 
-	ibv_post_recv(c->greeter, &request, &refused); /* refused: one fewer that can come in at once */
+	/* Refused: one fewer that can come in at once. */
+	c->posted += !ibv_post_recv(c->greeter, &request, &refused);
+}
+
+static int to_state(struct verbs_connector *c, enum ibv_qp_state state, int mask)
+{
+	struct ibv_qp_attr attr = {
+	    .qp_state = state,
+	    .port_num = (uint8_t)c->config.device->port,
+	    .qkey = c->q_key,
+	};
+
+	return -ibv_modify_qp(c->greeter, &attr, IBV_QP_STATE | mask);
+}
+
+static int make_greeter_ready(struct verbs_connector *c)
+{
+	int error = to_state(c, IBV_QPS_INIT, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY);
+
+	if (!error)
+		error = to_state(c, IBV_QPS_RTR, 0);
+	if (!error)
+		error = to_state(c, IBV_QPS_RTS, IBV_QP_SQ_PSN);
+	for (unsigned slot = 0; slot < RECEIVES && !error; slot++)
+		post_receive(c, slot);
+	return error;
+}
+
+/* A datagram could not be sent: soft-RoCE ends a queue pair when its network interface is down. What is
+ * posted comes back. */
+static void end_greeter(struct verbs_connector *c)
+{
+	c->greeter_ended = true;
+	to_state(c, IBV_QPS_ERR, 0); /* an adapter may have stopped sending only */
+}
+
+/* All has come back, so that no completion of before is taken for one of after. It keeps its number. If it
+ * fails, it is tried again at the next look. */
+static void revive_greeter(struct verbs_connector *c)
+{
+	if (!to_state(c, IBV_QPS_RESET, 0) && !make_greeter_ready(c))
+		c->greeter_ended = false;
 }
 
 /* A greeting that cannot be sent now is as one that is lost: it is sent again. */
 static void send_greeting(struct verbs_connector *c, uint32_t to, const struct verbs_greeting *greeting)
 {
-	if (!c->free_count)
+	if (!c->free_count || c->greeter_ended)
 		return;
 
 	unsigned slot = c->free_sends[--c->free_count];
@@ -130,6 +174,8 @@ static void send_greeting(struct verbs_connector *c, uint32_t to, const struct v
 	verbs_encode_greeting(greeting, bytes);
 	if (ibv_post_send(c->greeter, &request, &refused))
 		c->free_sends[c->free_count++] = slot;
+	else
+		c->posted++;
 }
 
 static void greet(struct verbs_connector *c, enum verbs_greeting_kind kind, unsigned lane, uint32_t peer,
@@ -235,7 +281,7 @@ static void begin(struct verbs_connector *c, unsigned lane, uint32_t peer)
 	if (!error && peer == c->config.node) /* to ourselves: both ends are one */
 		error = connect_end(c, lane, peer, &m->own);
 	if (error || peer == c->config.node)
-		conclude(c, lane, peer, error ? QUEUE_REFUSED : QUEUE_READY);
+		conclude(c, lane, peer, error ? QUEUE_FAILED : QUEUE_READY);
 	else
 		greet(c, VERBS_ASK, lane, peer, 0);
 }
@@ -358,15 +404,20 @@ static void take_datagrams(struct verbs_connector *c)
 	while (ibv_poll_cq(c->completions, 1, &completion) > 0) {
 		unsigned slot = (unsigned)completion.wr_id;
 
+		c->posted--;
+		if (completion.status != IBV_WC_SUCCESS && !c->greeter_ended)
+			end_greeter(c);
 		if (slot >= RECEIVES) {
 			c->free_sends[c->free_count++] = slot;
 			continue;
 		}
 		if (completion.status == IBV_WC_SUCCESS)
 			on_datagram(c, c->slots + slot * SLOT_BYTES, completion.byte_len);
-		if (completion.status != IBV_WC_WR_FLUSH_ERR)
+		if (!c->greeter_ended)
 			post_receive(c, slot);
 	}
+	if (c->greeter_ended && !c->posted)
+		revive_greeter(c);
 }
 
 /* --- what the device says by itself -------------------------------------------------------------------- */
@@ -452,6 +503,10 @@ static void *run(void *argument)
 		take_datagrams(c);
 		if (fds[2].revents)
 			take_events(c);
+		/* Of a device that was taken away: poll() would tell of it for ever. */
+		for (unsigned i = 1; i < sizeof fds / sizeof *fds; i++)
+			if (fds[i].revents & (POLLERR | POLLHUP | POLLNVAL))
+				fds[i].fd = -1;
 		repeat_asked(c);
 	}
 	return NULL;
@@ -486,17 +541,6 @@ static int allocate(struct verbs_connector *c)
 	return c->peers && c->endpoints && c->makings && c->asked && c->slots ? 0 : -ENOMEM;
 }
 
-static int to_state(struct verbs_connector *c, enum ibv_qp_state state, int mask)
-{
-	struct ibv_qp_attr attr = {
-	    .qp_state = state,
-	    .port_num = (uint8_t)c->config.device->port,
-	    .qkey = c->q_key,
-	};
-
-	return -ibv_modify_qp(c->greeter, &attr, IBV_QP_STATE | mask);
-}
-
 /* The queue pair for datagrams, ready. */
 static int open_greeter(struct verbs_connector *c)
 {
@@ -522,13 +566,7 @@ static int open_greeter(struct verbs_connector *c)
 	if (!c->greeter)
 		return -errno;
 
-	error = to_state(c, IBV_QPS_INIT, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY);
-	if (!error)
-		error = to_state(c, IBV_QPS_RTR, 0);
-	if (!error)
-		error = to_state(c, IBV_QPS_RTS, IBV_QP_SQ_PSN);
-	for (unsigned slot = 0; slot < RECEIVES && !error; slot++)
-		post_receive(c, slot);
+	error = make_greeter_ready(c);
 	while (c->free_count < SENDS) {
 		c->free_sends[c->free_count] = RECEIVES + c->free_count;
 		c->free_count++;

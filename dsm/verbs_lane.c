@@ -219,7 +219,8 @@ static void lane_give_up(struct verbs_lane *lane, int error, const char *what)
 
 		if (queue->retired == queue->posted - queue->batched)
 			continue;
-		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
+		if (error == -ETIMEDOUT) /* else it is this node's device that failed */
+			atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
 		report_peer(lane, peer, error, what, 0);
 		queue_stop(queue);
 	}
@@ -250,6 +251,7 @@ static void lane_wait(struct verbs_lane *lane, unsigned allowed)
 			polls = turns = 0;
 			end_ns = 0;
 		} else if (count < 0) {
+			atomic_store_explicit(&lane->broken, true, memory_order_relaxed);
 			lane_give_up(lane, -EIO, "the completion queue is broken");
 		} else if (polls++ < POLLS_BEFORE_BACKOFF || !backoff(&turns)) {
 			continue;
@@ -354,12 +356,17 @@ static int queue_make(struct verbs_lane *lane, struct verbs_queue *queue, uint32
 		}
 		state = atomic_load_explicit(&queue->state, memory_order_acquire);
 	}
-	return state == QUEUE_READY ? 0 : -EHOSTDOWN; /* the connector has said why */
+	if (state == QUEUE_READY)
+		return 0;
+	return state == QUEUE_REFUSED ? -EHOSTDOWN : -EIO; /* the connector has said why */
 }
 
 /* Whether a request to the peer may be posted. */
 static int queue_check(struct verbs_lane *lane, struct verbs_queue *queue, uint32_t peer)
 {
+	/* Of this node's own device: its peers are not lost for that. */
+	if (atomic_load_explicit(&lane->broken, memory_order_relaxed))
+		return -EIO;
 	if (queue->failed || atomic_load_explicit(&lane->common->peers[peer].lost, memory_order_relaxed))
 		return -EHOSTDOWN;
 	if (atomic_load_explicit(&queue->state, memory_order_acquire) == QUEUE_READY)
@@ -381,7 +388,7 @@ static void flush_writes(struct verbs_lane *lane)
 {
 	lane->unflushed = false;
 	for (uint32_t peer = 0; peer < lane->common->nodes; peer++) {
-		const struct verbs_queue *queue = &lane->queues[peer];
+		struct verbs_queue *queue = &lane->queues[peer];
 		const struct verbs_request read = {
 		    .opcode = IBV_WR_RDMA_READ,
 		    .bytes = 1,
@@ -391,8 +398,10 @@ static void flush_writes(struct verbs_lane *lane)
 		    .local_key = lane->sink_key,
 		};
 
-		if (queue->unflushed)
-			note_error(lane, verbs_lane_post(lane, peer, &read));
+		if (!queue->unflushed)
+			continue;
+		queue->unflushed = false; /* also if it fails: later chains have no part in it */
+		note_error(lane, verbs_lane_post(lane, peer, &read));
 	}
 }
 

@@ -54,7 +54,13 @@ struct verbs_lanes {
 };
 
 /* Where a queue pair is in its life. The lane makes UNASKED to ASKED, the connector ASKED to the others. */
-enum verbs_queue_state { QUEUE_UNASKED, QUEUE_ASKED, QUEUE_READY, QUEUE_REFUSED };
+enum verbs_queue_state {
+	QUEUE_UNASKED,
+	QUEUE_ASKED,
+	QUEUE_READY,
+	QUEUE_REFUSED, /* the peer does not make its end, or cannot be reached */
+	QUEUE_FAILED,  /* this node cannot make its own */
+};
 
 /*
  * One queue pair: this lane's to one peer. Sequence numbers count requests, and wrap; a request is "under
@@ -133,9 +139,9 @@ void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, unsign
  * Takes a request for @peer < nodes. When the window is full it waits until half of it is free; the first
  * time, it waits until there is a queue pair.
  *
- * @return 0; -EHOSTDOWN: the peer is lost; -ETIMEDOUT: there is no queue pair within the time-out; or the
- * error of an earlier request of this chain, met while waiting. After any error what was taken before is
- * still under way: complete() waits for it.
+ * @return 0; -EHOSTDOWN: the peer is lost; -ETIMEDOUT: there is no queue pair within the time-out; -EIO: this
+ * node's device has failed, or cannot make a queue pair; or the error of an earlier request of this chain,
+ * met while waiting. After any error what was taken before is still under way: complete() waits for it.
  */
 int verbs_lane_post(struct verbs_lane *lane, uint32_t peer, const struct verbs_request *request);
 

@@ -409,6 +409,7 @@ static void silence_ends_with_the_time_out_and_buffers_that_are_free(void **stat
 	assert_true(device.queues[1].stopped);
 	assert_true(device.queues[2].stopped);
 	assert_false(device.queues[3].stopped);
+	assert_true(atomic_load(&peers[1].lost));
 	assert_int_equal(post_read(1), -EHOSTDOWN);
 
 	/* What the device gives back after all is of no interest to the next chain. */
@@ -423,7 +424,10 @@ static void a_completion_queue_that_breaks_ends_the_wait(void **state)
 	assert_int_equal(post_read(1), 0);
 	device.broken = true;
 	assert_int_equal(verbs_lane_complete(&lane), -EIO);
-	assert_int_equal(post_read(1), -EHOSTDOWN);
+	assert_int_equal(post_read(1), -EIO);
+	assert_int_equal(post_read(2), -EIO);
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+	assert_false(atomic_load(&peers[1].lost)); /* it may live: this node's device has failed */
 }
 
 static void a_device_that_says_that_it_failed_ends_the_wait(void **state)
@@ -434,6 +438,8 @@ static void a_device_that_says_that_it_failed_ends_the_wait(void **state)
 	atomic_store(&lane.broken, true);
 	assert_int_equal(verbs_lane_complete(&lane), -EIO);
 	assert_true(device.queues[1].stopped);
+	assert_false(atomic_load(&peers[1].lost));
+	assert_int_equal(post_read(1), -EIO);
 }
 
 static void what_the_device_was_asked_for_is_counted(void **state)
@@ -463,6 +469,20 @@ static void a_chain_that_ends_in_writes_is_flushed_where_cpus_look(void **state)
 	assert_int_equal(device.completions_given, 3);
 	assert_int_equal(verbs_lane_complete(&lane), 0); /* once */
 	assert_int_equal(device.queues[1].served, 3);
+}
+
+static void a_flush_that_failed_is_not_made_by_later_chains(void **state)
+{
+	uint64_t sink;
+
+	(void)state;
+	lane.sink = &sink;
+	post_write(1);
+	atomic_store(&peers[1].lost, true); /* another lane has found out */
+	assert_int_equal(verbs_lane_complete(&lane), -EHOSTDOWN);
+	assert_int_equal(post_write(2), 0);
+	assert_int_equal(verbs_lane_complete(&lane), 0); /* node 2 lives */
+	assert_int_equal(device.queues[2].served, 2);
 }
 
 /* --- queue pairs that are not made yet ----------------------------------------------------------------- */
@@ -514,6 +534,16 @@ static void a_peer_that_refuses_a_queue_pair_is_down(void **state)
 	assert_int_equal(verbs_lane_complete(&lane), 0);
 }
 
+static void a_queue_pair_that_this_node_cannot_make_is_its_own_affair(void **state)
+{
+	(void)state;
+	have_queue_of_peer_1_made(QUEUE_FAILED);
+	assert_int_equal(post_read(1), -EIO);
+	assert_false(atomic_load(&peers[1].lost));
+	assert_int_equal(post_read(2), 0);
+	assert_int_equal(verbs_lane_complete(&lane), 0);
+}
+
 static void a_queue_pair_that_is_not_made_ends_the_wait(void **state)
 {
 	(void)state;
@@ -555,8 +585,10 @@ int main(void)
 	    TEST(a_device_that_says_that_it_failed_ends_the_wait),
 	    TEST(what_the_device_was_asked_for_is_counted),
 	    TEST(a_chain_that_ends_in_writes_is_flushed_where_cpus_look),
+	    TEST(a_flush_that_failed_is_not_made_by_later_chains),
 	    TEST(the_first_request_to_a_peer_has_a_queue_pair_made),
 	    TEST(a_peer_that_refuses_a_queue_pair_is_down),
+	    TEST(a_queue_pair_that_this_node_cannot_make_is_its_own_affair),
 	    TEST(a_queue_pair_that_is_not_made_ends_the_wait),
 	};
 

@@ -5,17 +5,18 @@
  * they were posted. One lane and peer is one RC queue pair, and what the InfiniBand specification says of one
  * (volume 1, chapters 9.5 and 10.8.3.3) gives this:
  *
- *   first    then          ordered?
- *   write    any           Yes. A responder executes writes and atomics in the order of their arrival, and a
- *                          read never before an earlier write. So "write data; fetch_add version" needs
- * nothing, nor does a read of what the same lane has just written. read     read          Yes. Responses are
- * in order, and if one is lost the requester drops what came after it and asks for all of them again. So
- * "read version; read data" needs nothing: one round trip, and the data are no older than the version. read
- * write,        No. The responder may begin them before it has read; and a response that is atomic lost is
- * made again from memory as it is then. These are fenced: the device holds the request back until the read is
- * done. atomic   any           Yes, when the device does atomics itself. A lost response is answered again
- * from a record, not executed again. A device that does them by PCI Express AtomicOps may let later requests
- * overtake them on the bus: there they are fenced.
+ * - A write, then anything: ordered. A responder executes writes and atomics in the order of their
+ *   arrival, and a read never before an earlier write. So "write data; fetch_add version" needs
+ *   nothing, nor does a read of what the same lane has just written.
+ * - A read, then a read: ordered. Responses are in order, and if one is lost the requester drops
+ *   what came after it and asks for all of them again. So "read version; read data" needs nothing:
+ *   one round trip, and the data are no older than the version.
+ * - A read, then a write or an atomic: not ordered. The responder may begin them before it has
+ *   read; and a response that is lost is made again from memory as it is then. These are fenced:
+ *   the device holds the request back until the read is done.
+ * - An atomic, then anything: ordered, when the device does atomics itself. A lost response is
+ *   answered again from a record, not executed again. A device that does them by PCI Express
+ *   AtomicOps may let later requests overtake them on the bus: there they are fenced.
  *
  * The chains of the fault path and of publishing (reads only; writes, then atomics) have no fence. Fencing
  * costs a round trip.
@@ -32,8 +33,7 @@
  *
  * The initiator's side: only complete() makes a local buffer free. A write that is sent again fetches its
  * source again, perhaps after a later read's data came in, so no buffer may be both within one chain;
- * transport.h says so
- * ("stays as it is").
+ * transport.h says so ("stays as it is").
  */
 #include "dsm/verbs_plan.h"
 

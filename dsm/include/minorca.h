@@ -361,8 +361,8 @@ enum dsm_reduction {
  * errors). Collective.
  *
  * @param in, out  @count numbers each, in private or shared memory; may be the same. @out is set on success.
- * @return 0; -EINVAL: an unknown type or reduction, or one that does not go with the type; or as
- * dsm_barrier().
+ * @return 0; -EINVAL: an unknown type or reduction, or one that does not go with the type; -EPROTO: a node is
+ * in another call, or began a long one anew after an error in the middle of it; or as dsm_barrier().
  */
 int dsm_reduce(const void *in, void *out, size_t count, enum dsm_type type, enum dsm_reduction reduction);
 

@@ -4,6 +4,7 @@
  * they are spoiled.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "dsm/tests/inject.h"
@@ -16,7 +17,7 @@ static const struct transport_ops *real;
 static struct transport_ops shim;
 static bool fabric;
 static int lost_peer = -1;
-static uint64_t operations_left;
+static atomic_int_fast64_t operations_left; /* until it is lost */
 
 /* What this thread has posted and not completed. */
 static __thread struct {
@@ -33,18 +34,12 @@ void inject_fabric(void)
 void inject_lost_peer(int peer, uint64_t nth)
 {
 	lost_peer = peer;
-	operations_left = nth;
+	atomic_store(&operations_left, (int_fast64_t)nth);
 }
 
 static bool is_lost(int peer)
 {
-	if (peer != lost_peer)
-		return false;
-	if (operations_left > 1)
-		operations_left--;
-	else
-		operations_left = 0;
-	return !operations_left;
+	return peer == lost_peer && atomic_fetch_sub(&operations_left, 1) <= 1;
 }
 
 static void note_output(void *memory, size_t bytes)

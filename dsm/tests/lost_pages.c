@@ -21,6 +21,7 @@
 
 static const struct transport_ops *real;
 static atomic_int read_error;	   /* what reads of data and versions end with */
+static atomic_int piece_error;	   /* what reads of pieces of collective calls end with */
 static atomic_int fail_at, posted; /* of writes, adds and so on: the one of that number fails */
 
 static int fail_read(struct transport *t, struct lane *lane, int peer, unsigned segment, uint64_t offset,
@@ -28,6 +29,8 @@ static int fail_read(struct transport *t, struct lane *lane, int peer, unsigned 
 {
 	if (peer != runtime.node && segment >= SEGMENT_DATA(0) && atomic_load(&read_error))
 		return atomic_load(&read_error);
+	if (peer != runtime.node && segment == SEGMENT_COLLECTIVE && atomic_load(&piece_error))
+		return atomic_load(&piece_error);
 	return real->post_read(t, lane, peer, segment, offset, local, bytes);
 }
 
@@ -221,6 +224,74 @@ static void failing_publications(unsigned rounds_before)
 	CHECK_EQUAL(dsm_region_destroy(r), 0);
 }
 
+/* A writer that cannot publish: nobody has the lock after it, for reading neither. */
+static void failing_write_unlock(void)
+{
+	struct dsm_region_options options = {.page_size_bytes = 4096, .home = DSM_HOME_NODE, .home_node = 0};
+	dsm_region *r;
+
+	nodes_case("a write lock whose holder cannot publish");
+	if (!CHECK_EQUAL(dsm_region_create("write lock", 2 * 4096, &options, &r), 0))
+		return;
+	dsm_rwlock *lock = dsm_region_base(r);
+	if (dsm_node() == 1) {
+		CHECK_EQUAL(dsm_write_lock(lock), 0);
+		((volatile unsigned char *)lock)[4096] = 1;
+		atomic_store(&posted, 0);
+		atomic_store(&fail_at, 1);
+		CHECK_EQUAL(dsm_write_unlock(lock), -ETIMEDOUT);
+		atomic_store(&fail_at, 0);
+	}
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(dsm_read_lock(lock), -EHOSTDOWN);
+	CHECK_EQUAL(dsm_write_lock(lock), -EHOSTDOWN);
+	CHECK_EQUAL(dsm_try_read_lock(lock), -EBUSY);
+	CHECK_EQUAL(dsm_try_write_lock(lock), -EBUSY);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(dsm_region_destroy(r), 0);
+}
+
+/* One node cannot read the others' pieces: it stays in step with them all the same. */
+static void failing_reduction(void)
+{
+	enum { COUNT = 5000 }; /* several pieces */
+	static uint64_t numbers[COUNT], sums[COUNT];
+	uint64_t nodes = (uint64_t)dsm_nodes();
+
+	nodes_case("a reduction that fails on one node");
+	for (uint64_t i = 0; i < COUNT; i++)
+		numbers[i] = i;
+	if (dsm_node() == 1)
+		atomic_store(&piece_error, -EIO);
+	CHECK_EQUAL(dsm_reduce(numbers, sums, COUNT, DSM_UINT64, DSM_SUM), dsm_node() == 1 ? -EIO : 0);
+	atomic_store(&piece_error, 0);
+	CHECK_EQUAL(sums[COUNT - 1], dsm_node() == 1 ? 0 : nodes * (COUNT - 1));
+	for (uint64_t round = 1; round < 4; round++) {
+		CHECK_EQUAL(dsm_reduce(&round, sums, 1, DSM_UINT64, DSM_SUM), 0);
+		CHECK_EQUAL(sums[0], round * nodes);
+	}
+	if (dsm_node() == 1)
+		atomic_store(&piece_error, -EIO);
+	CHECK_EQUAL(dsm_broadcast(sums, sizeof sums, 0), dsm_node() == 1 ? -EIO : 0);
+	atomic_store(&piece_error, 0);
+	CHECK_EQUAL(dsm_broadcast(&nodes, sizeof nodes, 0), 0);
+	CHECK_EQUAL(nodes, dsm_nodes());
+}
+
+/* A node that begins a call anew when the others are in the middle of theirs: nobody takes its first piece
+ * for its second. */
+static void reduction_begun_anew(void)
+{
+	enum { COUNT = 5000 }; /* three pieces */
+	static uint64_t numbers[COUNT], sums[COUNT];
+	bool alone = dsm_node() == 1;
+
+	nodes_case("a reduction that one node begins anew");
+	CHECK_EQUAL(dsm_reduce(numbers, sums, alone ? 1 : COUNT, DSM_UINT64, DSM_SUM), -EPROTO);
+	CHECK_EQUAL(dsm_reduce(numbers, sums, alone ? COUNT : 1, DSM_UINT64, DSM_SUM), -EPROTO);
+	CHECK_EQUAL(dsm_reduce(numbers, sums, COUNT, DSM_UINT64, DSM_SUM), 0);
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = handle_sigbus};
@@ -234,6 +305,9 @@ int main(int argc, char **argv)
 			lost_pages(nodes_page_sizes[i], d);
 	failing_publications(0);
 	failing_publications(6);
+	failing_write_unlock();
+	failing_reduction();
+	reduction_begun_anew();
 	nodes_case("what happened was expected");
 	CHECK(dsm_node() != 1 || atomic_load(&signals));
 	runtime.ops = before;
