@@ -132,8 +132,8 @@ struct dsm_region_options {
 	    chunk_bytes; /* DSM_HOME_CYCLIC: a multiple of the page size; 0: the larger of a page and 2 MiB */
 	int home_node;	 /* DSM_HOME_NODE */
 	enum dsm_delivery delivery;
-	bool sparse; /* a page costs memory, also at home, when it is first touched; a hugepage pool that is
-			empty then ends the process */
+	bool sparse; /* a page costs memory, also at home, when it is first touched (or read ahead); a
+			hugepage pool that is empty then ends the process */
 	enum dsm_readahead readahead;
 	void *address; /* where, on every node; NULL: the nodes agree on an address */
 };
