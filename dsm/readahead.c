@@ -22,8 +22,8 @@ static bool is_young(const struct readahead_stream *stream)
 	return stream->window < YOUNG_WINDOW;
 }
 
-/* Whether pages behind the stream's last window were mapped already, raised no fault, and this is where the
- * walk comes out. */
+/* Whether pages behind the stream's last window may have been mapped already and have raised no fault, so
+ * that this is where the walk comes out. It may be a coincidence, too: it is taken for a young one again. */
 static bool comes_out_at(const struct readahead_stream *stream, uint64_t place)
 {
 	int64_t distance = (int64_t)(place - stream->next);
@@ -62,7 +62,9 @@ static struct readahead_stream *find_stream(struct readahead *r, uint64_t place,
 		if (place == stream->next) {
 			stream->continued++;
 			widen(stream, window_most);
-		} else if (!comes_out_at(stream, place)) {
+		} else if (comes_out_at(stream, place)) {
+			stream->window = YOUNG_WINDOW / 2;
+		} else {
 			if (is_young(stream) && r->time - stream->used > YOUNG_FAULTS)
 				end_stream(r, stream);
 			continue;

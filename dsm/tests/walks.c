@@ -153,7 +153,7 @@ static void pages_at_random_come_alone(void)
 	if (node != 0) {
 		for (size_t i = 0; i < PAGES / 4; i++)
 			check_page(order[i], 1);
-		CHECK(nodes_stats_since(&before).pages_read_ahead * 20 <= PAGES / 4);
+		CHECK(nodes_stats_since(&before).pages_read_ahead * 10 <= PAGES / 4);
 	}
 	drop();
 }
