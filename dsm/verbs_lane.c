@@ -81,6 +81,22 @@ static void queue_stop(struct verbs_queue *queue)
 	ibv_modify_qp(queue->pair, &attr, IBV_QP_STATE);
 }
 
+/*
+ * Requests came back flushed and none failed before them: the device has ended the queue pair by itself. An
+ * adapter does when it is reset. Soft-RoCE (Linux 6.12) does whenever its own network interface refuses a
+ * packet: while it is down, has no route, or has its queue exchanged. The peer may well live, but it counts
+ * as lost: which of the requests were carried out is not known, and an atomic must not be carried out twice,
+ * nor can what it gave be had again. So the queue pair is not made anew.
+ */
+static void report_ended(struct verbs_lane *lane, uint32_t peer)
+{
+	report_peer(
+	    lane, peer, -EIO,
+	    "this node's device has ended the queue pair, as soft-RoCE does when its network interface "
+	    "is down or refuses a packet; whether requests under way were carried out is not known",
+	    IBV_WC_WR_FLUSH_ERR);
+}
+
 static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ibv_wc *completion)
 {
 	int error = verbs_status_error(completion->status);
@@ -89,11 +105,12 @@ static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ib
 
 	lane->queues[peer].failed = true;
 	note_error(lane, error);
-	/* An earlier request failed, or the queue was stopped: said already. Otherwise the device has ended
-	 * the queue pair by itself; soft-RoCE was seen to, when a link came and went. */
-	if (completion->status == IBV_WC_WR_FLUSH_ERR && known)
+	if (completion->status == IBV_WC_WR_FLUSH_ERR) {
+		if (!known) /* else an earlier request failed, or the queue was stopped: said already */
+			report_ended(lane, peer);
 		return;
-	if (error == -EHOSTDOWN && completion->status != IBV_WC_WR_FLUSH_ERR)
+	}
+	if (error == -EHOSTDOWN)
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
 	report_peer(lane, peer, error, ibv_wc_status_str(completion->status), completion->vendor_err);
 }
