@@ -44,22 +44,22 @@ void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, unsign
 
 /* --- failure ------------------------------------------------------------------------------------------- */
 
-/* Says once per peer what became of it. @error decides who is to blame. */
-static void report_peer(struct verbs_lane *lane, uint32_t peer, int error, const char *what, uint32_t code)
+static const char *advice(int error)
+{
+	return error == -EIO ? "the request or the device on this node is at fault"
+			     : "see whether its process ended, and whether the network between the two is up";
+}
+
+/* Says once per peer what became of it, and what to do. */
+static void report_peer(struct verbs_lane *lane, uint32_t peer, const char *what, uint32_t code,
+			const char *to_do)
 {
 	if (atomic_exchange_explicit(&lane->common->peers[peer].reported, true, memory_order_relaxed))
 		return;
 
 	const struct report_part parts[] = {
-	    REPORT_TEXT("RDMA to node "),
-	    REPORT_NUMBER(peer),
-	    REPORT_TEXT(" failed: "),
-	    REPORT_TEXT(what),
-	    REPORT_TEXT(" (code "),
-	    REPORT_HEX(code),
-	    REPORT_TEXT(error == -EIO ? "); the request or the device on this node is at fault"
-				      : "); see whether its process ended, and whether the network between "
-					"the two is up"),
+	    REPORT_TEXT("RDMA to node "), REPORT_NUMBER(peer), REPORT_TEXT(" failed: "), REPORT_TEXT(what),
+	    REPORT_TEXT(" (code "),	  REPORT_HEX(code),    REPORT_TEXT("); "),	 REPORT_TEXT(to_do),
 	};
 
 	report_signal_safe(parts, sizeof parts / sizeof *parts);
@@ -91,10 +91,12 @@ static void queue_stop(struct verbs_queue *queue)
 static void report_ended(struct verbs_lane *lane, uint32_t peer)
 {
 	report_peer(
-	    lane, peer, -EIO,
-	    "this node's device has ended the queue pair, as soft-RoCE does when its network interface "
-	    "is down or refuses a packet; whether requests under way were carried out is not known",
-	    IBV_WC_WR_FLUSH_ERR);
+	    lane, peer,
+	    "this node's device has ended the queue pair, and whether requests under way were carried "
+	    "out is not known",
+	    IBV_WC_WR_FLUSH_ERR,
+	    "soft-RoCE does so when its network interface is down, has no route or refuses a packet: "
+	    "leave it as it is while jobs run; for an adapter see the kernel's log");
 }
 
 static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ibv_wc *completion)
@@ -112,7 +114,7 @@ static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ib
 	}
 	if (error == -EHOSTDOWN)
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
-	report_peer(lane, peer, error, ibv_wc_status_str(completion->status), completion->vendor_err);
+	report_peer(lane, peer, ibv_wc_status_str(completion->status), completion->vendor_err, advice(error));
 }
 
 /* --- to the device ------------------------------------------------------------------------------------- */
@@ -130,7 +132,7 @@ static void chain_refused(struct verbs_lane *lane, uint32_t peer, const struct i
 	lane->under_way += taken;
 	queue_stop(queue); /* what was taken asks for no completion; this makes it give one each */
 	note_error(lane, -EIO);
-	report_peer(lane, peer, -EIO, "the device refused a request", (uint32_t)error);
+	report_peer(lane, peer, "the device refused a request", (uint32_t)error, advice(-EIO));
 }
 
 /*
@@ -233,7 +235,7 @@ static void lane_give_up(struct verbs_lane *lane, int error, const char *what)
 		if (queue->retired == queue->posted - queue->batched)
 			continue;
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
-		report_peer(lane, peer, error, what, 0);
+		report_peer(lane, peer, what, 0, advice(error));
 		queue_stop(queue);
 	}
 	while (lane->under_way && clock_ns() < end_ns)
@@ -361,8 +363,8 @@ static int queue_make(struct verbs_lane *lane, struct verbs_queue *queue, uint32
 	/* Acquire: pairs with the connector's release, whose queue pair we use then. */
 	while (state == QUEUE_ASKED) {
 		if (backoff(&turns) && clock_ns() >= end_ns) {
-			report_peer(lane, peer, -ETIMEDOUT, "this node's connector has not made a queue pair",
-				    0);
+			report_peer(lane, peer, "this node's connector has not made a queue pair", 0,
+				    advice(-ETIMEDOUT));
 			return -ETIMEDOUT;
 		}
 		state = atomic_load_explicit(&queue->state, memory_order_acquire);
