@@ -147,11 +147,11 @@ silenced() {
 repeats() { cat /sys/class/infiniband/*/ports/1/hw_counters/completer_retry_err; }
 have_repeated() { [ "$(repeats)" -gt "$1" ]; }
 
-# lose SECONDS GUEST: what it sends. @return 1: it was not noticed, so that nothing is tested.
+# lose HOW SECONDS GUEST: how is silence or link-down. @return 1: nobody noticed, so that nothing is tested.
 lose() {
 	local before
 	before=$(repeats)
-	vguest silence "$1" "$2"
+	vguest "$@"
 	await 5 have_repeated "$before"
 }
 
@@ -163,7 +163,7 @@ interrupted() {
 	mpirun -n 2 "$bin/differential" --seconds=16 >"$logs/log" 2>&1 &
 	job=$!
 	sleep 5
-	lose 2 "$last_guest" && sleep 1 && lose 1.5 "$HOSTNAME" && sleep 1 && lose 4 "$last_guest" ||
+	lose silence 2 "$last_guest" && sleep 1 && lose link-down 1.5 "$HOSTNAME" && sleep 1 && lose silence 4 "$last_guest" ||
 		problem='no request was sent again'
 	wait "$job" || status=$?
 	[ $status = 0 ] || problem="$problem; ended with $status"
