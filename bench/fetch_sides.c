@@ -15,6 +15,7 @@
 #include "bench/pattern.h"
 #include "bench/team.h"
 #include "bench/timer.h"
+#include "kernel/memory.h"
 
 static void require(int error, const char *what)
 {
@@ -34,21 +35,29 @@ static size_t first_page(const struct sides *s)
 	return ((size_t)s->job->node - 1) * s->pages;
 }
 
-/* A line of each page, not the same of all. */
-static volatile uint64_t *word_of(const struct sides *s, char *base, size_t page)
+/* The runtime's blocks: a page of 4 KiB is one, a larger one has 64. All of them change. */
+static size_t block_bytes(const struct sides *s)
 {
-	return (volatile uint64_t *)(void *)(base + page * s->page_bytes + page * 64 % s->page_bytes);
+	return s->page_bytes > 4 * KIB ? s->page_bytes / 64 : s->page_bytes;
 }
 
-static uint64_t value_of(const struct sides *s, size_t page)
+/* A line of each block, not the same of all. */
+static volatile uint64_t *word_of(const struct sides *s, char *base, size_t block)
 {
-	return s->generation << 32 | page;
+	size_t at = block * block_bytes(s) + block * 64 % block_bytes(s);
+
+	return (volatile uint64_t *)(void *)(base + at);
+}
+
+static uint64_t value_of(const struct sides *s, size_t block)
+{
+	return s->generation << 32 | block;
 }
 
 static void write_all(const struct sides *s, char *base)
 {
-	for (size_t page = 0; page < slices(s) * s->pages; page++)
-		*word_of(s, base, page) = value_of(s, page);
+	for (size_t block = 0; block < slices(s) * s->pages * s->page_bytes / block_bytes(s); block++)
+		*word_of(s, base, block) = value_of(s, block);
 }
 
 /* --- the home changes all ------------------------------------------------------------------------------ */
@@ -125,14 +134,16 @@ static size_t bring_in_window(struct walk *w, size_t index, size_t end)
 	return count;
 }
 
+/* One word of the page. */
 static void check(const struct walk *w, size_t index)
 {
 	size_t page = first_page(w->sides) + page_at(w, index);
-	uint64_t found = *word_of(w->sides, w->base, page);
+	size_t block = page * (w->sides->page_bytes / block_bytes(w->sides));
+	uint64_t found = *word_of(w->sides, w->base, block);
 
-	if (found != value_of(w->sides, page))
+	if (found != value_of(w->sides, block))
 		job_fail("page %zu: loaded %#" PRIx64 ", its home had written %#" PRIx64, page, found,
-			 value_of(w->sides, page));
+			 value_of(w->sides, block));
 }
 
 /* Thread @thread's part of the pass. */
