@@ -92,9 +92,12 @@ def rows_of(path):
 
 
 def last_words(path):
+    """Of the program: what mpirun has to say of its end follows between lines of dashes."""
     with open(path, encoding="utf-8", errors="replace") as file:
         lines = [line.strip() for line in file if line.strip()]
-    return lines[-1][:200] if lines else ""
+    frame = next((index for index, line in enumerate(lines) if set(line) == {"-"}), len(lines))
+    said = lines[:frame] or [line for line in lines if set(line) != {"-"}]
+    return said[-1][:300] if said else ""
 
 
 def judge(status, limit_s, rows, wrong, said):
@@ -162,15 +165,15 @@ def runs_of(cases):
 
 
 def seconds_left(runs, took):
-    """Of the runs to come: as long as the case took last, or as the configuration says. None: nobody knows of one."""
+    """Of the runs to come: as long as the case took last, or as the configuration says. -> (seconds, all are known)"""
     expected = [took.get(case.id, case.seconds) for case, _ in runs]
-    return sum(expected) if all(expected) else None
+    return sum(expected), all(expected)
 
 
-def in_words(seconds):
-    if seconds is None:
-        return "how long is not known yet"
-    return "%d s left" % seconds if seconds < 90 else "%d min left" % round(seconds / 60)
+def in_words(left):
+    seconds, known = left
+    words = "%d s left" % seconds if seconds < 90 else "%d min left" % round(seconds / 60)
+    return words if known else "more than " + words
 
 
 def run_all(cases, command_of, results, say):
