@@ -6,7 +6,7 @@ import os
 import random
 
 PAGES = (4096, 2 << 20)
-FAULTS = (("fetch_new", "read", 1), ("fetch_stale", "read", 1), ("fetch_blocks", "read", 4), ("current", "read", 0),
+FAULTS = (("fetch_new", "read", 1), ("fetch_stale", "read", 1), ("fetch_blocks", "read", 1), ("current", "read", 0),
           ("write_new", "write", 1), ("write_upgrade", "write", 0))
 PERCENTS = [0.1] + list(range(1, 100)) + [99.5, 99.9, 99.99, 100]
 

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from html import escape
 
+from benchmarking import rows
+
 STYLE = """
 :root { color-scheme: light dark; --surface: #ffffff; --page: #f5f5f2; --ink: #14140f; --muted: #6b6a64; --grid: #e2e1db;
   --line: #dddcd5; --link: #1c5cab; --bad: #b3261e; --good: #0a7a3c;
@@ -95,8 +97,8 @@ def table(one):
 
 
 def hidden_table(one):
-    return '<details><summary>%s (%d rows)</summary><div class="scroll" tabindex="0">%s</div></details>' % (
-        escape(one.title), len(one.rows), table(one))
+    return '<details><summary>%s (%s)</summary><div class="scroll" tabindex="0">%s</div></details>' % (
+        escape(one.title), rows.counted(len(one.rows), "row", "rows"), table(one))
 
 
 def legend(entries):

@@ -162,7 +162,8 @@ def cdf(name, title, lines):
     axes.set_yticks([nines(tick) for tick in ticks], ["%g %%" % tick for tick in ticks])
     axes.set_ylim(0, None)
     axes.set_xlabel("done within (log)")
-    return Plot(name, title, drawing.write(), legend_of([line for line in lines if not line.dashed]))
+    return Plot(name, title, drawing.write(),
+                legend_of([line for line in lines if not line.dashed]) + [(None, "dashed", "the floor of each")])
 
 
 def curves(name, title, lines, x_label, y_label):
@@ -184,7 +185,7 @@ def speed_up(name, title, lines):
     drawing = Drawing(name, 2.8)
     axes = drawing.axes
     most = max(x for line in lines for x in line.x)
-    ideal = Line("as many times as fast as there are workers", [1, most], [1, most], dashed=True, quiet=True)
+    ideal = Line("ideal: as many times as fast as workers", [1, most], [1, most], dashed=True, quiet=True)
     draw_lines(axes, lines + [ideal], "o")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
     axes.set_ylim(0, None)
@@ -202,7 +203,8 @@ def rows_axes(drawing, labels, below=0.62):
     axes.grid(axis="y", visible=False)
     axes.set_ylim(len(labels) - 1 + below, -0.75)
     for row, label in enumerate(labels):
-        axes.text(0, row - 0.24, label, transform=axes.get_yaxis_transform(), color=INK, va="bottom")
+        axes.text(0, row - 0.24, label, transform=axes.get_yaxis_transform(), color=INK, va="bottom",
+                  bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6}, zorder=1)
 
 
 def pairs(name, title, rows, log_formatter=short_ns, names=("Minorca", "baseline")):
@@ -219,7 +221,8 @@ def pairs(name, title, rows, log_formatter=short_ns, names=("Minorca", "baseline
         dot.set_gid("data-%d" % index)
     log_axis(axes.xaxis, log_formatter, [v for row in rows for v in row[1:] if v is not None])
     rows_axes(drawing, [row[0] for row in rows])
-    return Plot(name, title, drawing.write(), [(0, "dot", names[0]), (1, "diamond", names[1])])
+    beside = [(1, "diamond", names[1])] if any(row[2] is not None for row in rows) else []
+    return Plot(name, title, drawing.write(), [(0, "dot", names[0])] + beside)
 
 
 def stacked(name, title, bars, parts):

@@ -7,7 +7,8 @@ from benchmarking import plots, rows
 from benchmarking.page import Section, Table
 
 FORMS = {"threads": ("plain threads", 2), "mpi": ("MPI", 1), "dsm": ("Minorca", 0)}
-SMALL, LARGE = 4096, 2 << 20
+# The same colour for a case in all plots.
+CASES = ("fetch_new", "fetch_stale", "current", "fetch_blocks", "write_new", "write_upgrade")
 
 
 def us(ns):
@@ -72,11 +73,13 @@ def curve_of(row, quantiles, samples, prefix):
 
 def cdf_lines(data):
     lines = []
-    for index, row in enumerate(data):
+    for row in data:
+        colour = CASES.index(row["case"]) if row["case"] in CASES else len(CASES)
         for points, dashed in ((curve_of(row, "quantiles", "samples", ""), False),
                                (curve_of(row, "floor_quantiles", "floor_samples", "floor_"), True)):
             if len(points) > 1:
-                lines.append(plots.Line(case_label(row), [ns for ns, _ in points], [p for _, p in points], index, dashed))
+                lines.append(plots.Line(case_label(row), [ns for ns, _ in points], [p for _, p in points], colour,
+                                        dashed))
     return lines
 
 
@@ -102,8 +105,8 @@ def latency(directory):
     if not data:
         return "The latency of faults: no result of fault_latency."
     (delivery, threads, nodes), main = main_slice(data)
-    main = [row for row in main if row.get("case") not in ("sweep_prefetch",) and row.get("blocks", 1) in (0, 1, 64)
-            and not (row.get("case") == "fetch_blocks" and row.get("blocks") == 64)]
+    main = [row for row in main if row["case"] != "sweep_prefetch"  # whose samples are calls
+            and (row["case"] != "fetch_blocks" or row.get("blocks") == 1)]
     section = Section("latency", "Latency of faults",
                       "What part of all touches of a page was done within a time: %s delivery, %s, %s. The scale on the "
                       "left is stretched towards its end, where the slow ones are. Solid lines are Minorca, dashed lines "
