@@ -37,6 +37,7 @@ struct result {
 	uint64_t floor_samples, floor_mean_ns, floor_p50_ns, floor_p99_ns;
 	uint64_t read_p50_ns, map_p50_ns;
 	double ratio, beyond_read_ratio;
+	const struct distribution *quantiles, *floor_quantiles;
 	uint64_t bytes_moved, faults, bytes_per_fault, continues_without_copy;
 };
 
@@ -74,6 +75,8 @@ static const struct column columns[] = {
     {"continues_without_copy", NULL, 0, COLUMN_COUNT, AT(continues_without_copy)},
     {"host", NULL, 0, COLUMN_TEXT, AT(host)},
     {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
+    {"quantiles", NULL, 0, COLUMN_QUANTILES, AT(quantiles)},
+    {"floor_quantiles", NULL, 0, COLUMN_QUANTILES, AT(floor_quantiles)},
 };
 
 /* What is the same for all rows. */
@@ -149,6 +152,8 @@ static struct result result_of(const struct run *run, const struct setup *setup,
 	r.floor_mean_ns = outcome->floor.mean_ns;
 	r.floor_p50_ns = outcome->floor.p50_ns;
 	r.floor_p99_ns = outcome->floor.p99_ns;
+	r.quantiles = outcome->runtime.samples ? &outcome->runtime : NULL;
+	r.floor_quantiles = outcome->floor.samples ? &outcome->floor : NULL;
 	fill_parts(&r, outcome);
 	r.ratio = r.samples && r.floor_p50_ns ? (double)r.p50_ns / (double)r.floor_p50_ns : NAN;
 	return r;
@@ -260,10 +265,11 @@ static void stop(struct run *run)
 	job_end();
 }
 
-/* Those of RDMA are not in a table of a run without. */
-static size_t choose_columns(bool rdma, struct column *out)
+/* Those of RDMA are not in a table of a run without, quantiles only where they were asked for: they come
+ * last. */
+static size_t choose_columns(bool rdma, bool distribution, struct column *out)
 {
-	size_t count = sizeof columns / sizeof columns[0];
+	size_t count = sizeof columns / sizeof columns[0] - (distribution ? 0 : 2);
 
 	memcpy(out, columns, sizeof columns);
 	for (size_t i = 0; i < count; i++)
@@ -287,7 +293,7 @@ int main(int argc, char **argv)
 	job_start(&argc, &argv, &run.job);
 	start(&run, &argc, &argv);
 	const struct output output = {stdout, run.options.line.format, chosen,
-				      choose_columns(run.rdma, chosen)};
+				      choose_columns(run.rdma, run.options.distribution, chosen)};
 	print_header(&run, &output);
 	run_rows(&run, &output);
 	stop(&run);

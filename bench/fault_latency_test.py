@@ -56,6 +56,19 @@ def check_parts(row):
     assert abs(ratio - (row["p50_ns"] - read) / mapping) <= 0.01 * abs(ratio) + 0.001, "parts %r" % parts
 
 
+def check_quantiles(row, wanted):
+    if not wanted:
+        assert "quantiles" not in row and "floor_quantiles" not in row
+        return
+    for side in ("", "floor_"):
+        points = row[side + "quantiles"]
+        assert points == sorted(points) and points[-1][0] == 100
+        at = dict(map(tuple, points))
+        assert at[50] == row[side + "p50_ns"] and at[99] == row[side + "p99_ns"], points
+        assert [ns for _, ns in points] == sorted(ns for _, ns in points)
+    assert at[100] >= at[99.9] and dict(map(tuple, row["quantiles"]))[100] == row["max_ns"]
+
+
 def check_beyond(rows, limit):
     fetches = [row for row in rows if row["case"] in ("fetch_new", "fetch_stale") and row["page_size_bytes"] == 4096]
     ratios = {row["case"]: row["beyond_read_ratio"] for row in fetches if row["access"] == "read"}
@@ -73,6 +86,8 @@ def main():
         ("the bytes moved are those of the blocks that were out of date", check.each(check_bytes)),
         ("over RDMA the floor's parts are told, and what a fault costs beyond the read", check.each(check_parts)),
     ]
+    checks.append(("quantiles are there if asked for, and agree with the percentiles",
+                   check.each(check_quantiles, "--distribution" in arguments)))
     if limit is not None:
         checks.append(("a fetch of 4 KiB costs little beyond its READ", lambda rows: check_beyond(rows, limit)))
     return check.run([launcher, nodes, binary, "--json"] + arguments[3:],

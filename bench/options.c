@@ -29,6 +29,7 @@ enum {
 	KEY_TIME = 0x100,
 	KEY_LIST,
 	KEY_FLOOR_ONLY,
+	KEY_DISTRIBUTION,
 };
 
 static const struct argp_option argp_options[] = {
@@ -42,6 +43,7 @@ static const struct argp_option argp_options[] = {
     {"blocks", KEY_BLOCKS, "LIST", 0,
      "fetch_blocks: how many of the 64 blocks of a page are out of date; default: 1,4,16,64", 0},
     {"floor-only", KEY_FLOOR_ONLY, NULL, 0, "measure the floors alone, without the runtime", 0},
+    {"distribution", KEY_DISTRIBUTION, NULL, 0, "with --json: quantiles of each row, to plot", 0},
     {"list", KEY_LIST, NULL, 0, "say what the cases are, and stop", 0},
 
     {NULL, 0, NULL, 0, "How long and how large:", 2},
@@ -138,9 +140,17 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 	case KEY_FLOOR_ONLY:
 		o->floor_only = true;
 		return 0;
+	case KEY_DISTRIBUTION:
+		o->distribution = true;
+		return 0;
 	case KEY_LIST:
 		o->line.action = COMMAND_LIST;
 		return 0;
+	case ARGP_KEY_END:
+		if (!o->distribution || o->line.format == OUTPUT_JSON)
+			return 0;
+		snprintf(error, ARGUMENT_ERROR_MAX, "--distribution: needs --json");
+		return EINVAL;
 	default:
 		return command_line_other(key, state);
 	}

@@ -47,6 +47,19 @@ static void without_options_all_is_crossed(void **state)
 	assert_int_equal(o.seed, 1);
 }
 
+static void a_distribution_needs_json(void **state)
+{
+	char program[] = "fault_latency", distribution[] = "--distribution", json[] = "--json";
+	char *argv[] = {program, distribution, json, NULL};
+	struct options o = options_defaults;
+
+	(void)state;
+	assert_int_equal(command_line_parse(&options_argp, 3, argv, false, &o.line), 0);
+	assert_true(o.distribution);
+	assert_int_equal(parse(&o, "--distribution"), -EINVAL);
+	assert_non_null(strstr(o.line.error, "--json"));
+}
+
 static void lists_replace_the_defaults(void **state)
 {
 	struct options o;
@@ -135,6 +148,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(without_options_all_is_crossed),
+	    cmocka_unit_test(a_distribution_needs_json),
 	    cmocka_unit_test(lists_replace_the_defaults),
 	    cmocka_unit_test(formats_exclude_each_other),
 	    cmocka_unit_test(help_and_list_do_not_run),

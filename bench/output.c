@@ -11,6 +11,8 @@
 
 #include <jansson.h>
 
+#include "bench/percentile.h"
+
 /* The longest value that is no text. */
 #define VALUE_MAX 32
 
@@ -75,6 +77,8 @@ static const char *format_cell(const struct column *column, const void *row, cha
 			return "-";
 		snprintf(out, VALUE_MAX, "%.2f", ratio(column, row));
 		return out;
+	case COLUMN_QUANTILES:
+		return "-";
 	case COLUMN_COUNT:
 	case COLUMN_BYTES:
 	case COLUMN_NS:
@@ -151,7 +155,7 @@ static void csv_value(FILE *stream, const struct column *column, const void *row
 	} else if (column->type == COLUMN_RATIO) {
 		if (!isnan(ratio(column, row)))
 			fprintf(stream, "%.6g", ratio(column, row));
-	} else if (number(column, row) != OUTPUT_ABSENT) {
+	} else if (column->type != COLUMN_QUANTILES && number(column, row) != OUTPUT_ABSENT) {
 		fprintf(stream, "%" PRIu64, number(column, row));
 	}
 }
@@ -175,12 +179,32 @@ static void csv_begin(const struct output *output)
 
 /* --- JSON lines ---------------------------------------------------------------------------------------- */
 
+static json_t *json_quantiles(const struct column *column, const void *row)
+{
+	const struct distribution *distribution;
+	json_t *array;
+
+	memcpy(&distribution, field(column, row), sizeof distribution);
+	if (!distribution)
+		return json_null();
+	array = json_array();
+	for (size_t i = 0; i < DISTRIBUTION_QUANTILES; i++) {
+		json_t *point = json_array();
+		json_array_append_new(point, json_real(distribution_percent(i)));
+		json_array_append_new(point, json_integer((json_int_t)distribution->quantiles_ns[i]));
+		json_array_append_new(array, point);
+	}
+	return array;
+}
+
 static json_t *json_value(const struct column *column, const void *row)
 {
 	if (column->type == COLUMN_TEXT)
 		return text(column, row) ? json_string(text(column, row)) : json_null();
 	if (column->type == COLUMN_RATIO)
 		return isnan(ratio(column, row)) ? json_null() : json_real(ratio(column, row));
+	if (column->type == COLUMN_QUANTILES)
+		return json_quantiles(column, row);
 	if (number(column, row) == OUTPUT_ABSENT)
 		return json_null();
 	return json_integer((json_int_t)number(column, row));

@@ -20,6 +20,8 @@ enum column_type {
 	COLUMN_BYTES, /* uint64_t; a size: "2MiB" in the table, bytes elsewhere */
 	COLUMN_NS,    /* uint64_t; microseconds in the table, ns elsewhere */
 	COLUMN_RATIO, /* double */
+	/* const struct distribution *; NULL: absent. In JSON an array of [percent, ns], nothing elsewhere. */
+	COLUMN_QUANTILES,
 };
 
 struct column {

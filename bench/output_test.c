@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "bench/output.h"
+#include "bench/percentile.h"
 
 struct row {
 	const char *name;
@@ -117,6 +118,28 @@ static void json_is_one_object_per_line_and_nothing_else(void **state)
 	free(text);
 }
 
+static void quantiles_are_pairs_in_json_and_nothing_elsewhere(void **state)
+{
+	static const struct column quantiles = {"q", NULL, 0, COLUMN_QUANTILES, 0};
+	uint64_t samples[] = {4, 5};
+	struct distribution d = distribution_of(samples, 2);
+	const struct distribution *rows[] = {&d, NULL};
+	char *text = NULL;
+	size_t bytes;
+	struct output output = {open_memstream(&text, &bytes), OUTPUT_JSON, &quantiles, 1};
+
+	(void)state;
+	assert_int_equal(output_row(&output, &rows[0]), 0);
+	assert_int_equal(output_row(&output, &rows[1]), 0);
+	output.format = OUTPUT_CSV;
+	assert_int_equal(output_row(&output, &rows[0]), 0);
+	fclose(output.stream);
+	assert_int_equal(strncmp(text, "{\"q\": [[0.1", 11), 0);
+	assert_non_null(strstr(text, "[50.0, 4], [51.0, 5]"));
+	assert_non_null(strstr(text, "[100.0, 5]]}\n{\"q\": null}\n\n"));
+	free(text);
+}
+
 static void csv_names_its_columns_and_quotes_what_it_must(void **state)
 {
 	const struct row rows[] = {{"say \"a, b\"", 1, 2, 3, 0.5}, empty};
@@ -152,6 +175,7 @@ int main(void)
 	    cmocka_unit_test(what_has_no_value_is_a_dash_in_the_table),
 	    cmocka_unit_test(times_lose_decimals_as_they_grow),
 	    cmocka_unit_test(json_is_one_object_per_line_and_nothing_else),
+	    cmocka_unit_test(quantiles_are_pairs_in_json_and_nothing_elsewhere),
 	    cmocka_unit_test(csv_names_its_columns_and_quotes_what_it_must),
 	    cmocka_unit_test(a_stream_that_fails_is_an_error),
 	};

@@ -3,6 +3,7 @@
  */
 #include "bench/percentile.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -38,12 +39,22 @@ static uint64_t mean(const uint64_t *samples, size_t count)
 	return sum / count;
 }
 
+double distribution_percent(size_t index)
+{
+	static const double tail[] = {99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.995, 99.999, 100.0};
+
+	static_assert(1 + 99 + sizeof tail / sizeof tail[0] == DISTRIBUTION_QUANTILES, "0.1, 1 to 99, tail");
+	if (index == 0)
+		return 0.1;
+	return index < 100 ? (double)index : tail[index - 100];
+}
+
 struct distribution distribution_of(uint64_t *samples, size_t count)
 {
 	if (!count)
 		return (struct distribution){0};
 	percentile_sort(samples, count);
-	return (struct distribution){
+	struct distribution d = {
 	    .samples = count,
 	    .mean_ns = mean(samples, count),
 	    .p50_ns = percentile(samples, count, 50.0),
@@ -52,4 +63,7 @@ struct distribution distribution_of(uint64_t *samples, size_t count)
 	    .p999_ns = percentile(samples, count, 99.9),
 	    .max_ns = samples[count - 1],
 	};
+	for (size_t i = 0; i < DISTRIBUTION_QUANTILES; i++)
+		d.quantiles_ns[i] = percentile(samples, count, distribution_percent(i));
+	return d;
 }

@@ -74,6 +74,24 @@ static void large_values_keep_their_order(void **state)
 	assert_true(samples[2] == UINT64_MAX - 1 && samples[3] == UINT64_MAX);
 }
 
+static void quantiles_ascend_to_the_maximum(void **state)
+{
+	static uint64_t samples[100000];
+	double last = 0.0;
+
+	(void)state;
+	fill_descending(samples, 100000);
+	struct distribution d = distribution_of(samples, 100000);
+	for (size_t i = 0; i < DISTRIBUTION_QUANTILES; i++) {
+		double percent = distribution_percent(i);
+		assert_true(percent > last);
+		assert_int_equal(d.quantiles_ns[i], (uint64_t)(percent * 1000.0 + 0.5));
+		last = percent;
+	}
+	assert_true(last == 100.0);
+	assert_int_equal(d.quantiles_ns[50], d.p50_ns);
+}
+
 static void no_samples_are_all_zero(void **state)
 {
 	struct distribution d = distribution_of(NULL, 0);
@@ -91,6 +109,7 @@ int main(void)
 	    cmocka_unit_test(ranks_of_1_to_1000_are_their_own_values),
 	    cmocka_unit_test(a_rank_between_samples_goes_up),
 	    cmocka_unit_test(large_values_keep_their_order),
+	    cmocka_unit_test(quantiles_ascend_to_the_maximum),
 	    cmocka_unit_test(no_samples_are_all_zero),
 	};
 

@@ -1,0 +1,113 @@
+"""Results that nobody has measured, for tests: rows of every benchmark that a report shows, with noise as one asks for."""
+
+import json
+import math
+import os
+import random
+
+PAGES = (4096, 2 << 20)
+FAULTS = (("fetch_new", "read", 1), ("fetch_stale", "read", 1), ("fetch_blocks", "read", 1), ("current", "read", 0),
+          ("write_new", "write", 1), ("write_upgrade", "write", 0))
+PERCENTS = [0.1] + list(range(1, 100)) + [99.5, 99.9, 99.99, 100]
+
+
+def quantiles(rng, median):
+    values = sorted(median * math.exp(abs(rng.gauss(0, 0.1)) + (3 if p > 99.8 else 0)) for p in PERCENTS)
+    return [[p, int(ns)] for p, ns in zip(PERCENTS, values)]
+
+
+def fault_rows(rng):
+    for size in PAGES:
+        for index, (case, access, blocks) in enumerate(FAULTS):
+            median = 4000 * (index + 1) * (1 if size == 4096 or case == "current" else 30)
+            points, floor = quantiles(rng, median), quantiles(rng, median * 0.95)
+            yield {"benchmark": "fault_latency", "case": case, "blocks": blocks, "page_size_bytes": size,
+                   "delivery": "inline", "access": access, "threads": 1, "nodes": 2, "transport": "shm", "samples": 20000,
+                   "p50_ns": points[50][1], "p90_ns": points[90][1], "p99_ns": points[99][1], "p999_ns": points[101][1],
+                   "max_ns": points[-1][1], "floor_p50_ns": floor[50][1], "floor_p99_ns": floor[99][1],
+                   "floor_samples": 20000, "ratio": points[50][1] / floor[50][1], "quantiles": points,
+                   "floor_quantiles": floor, "host": "nowhere", "commit": "0"}
+
+
+def anatomy_rows(rng):
+    for size, copy in ((4096, 500), (2 << 20, 100000)):
+        for case in ("fetch_new", "fetch_stale", "current"):
+            stages = {"trap_ns": 900, "page_lock_ns": 60, "version_read_ns": 90,
+                      "data_ns": 0 if case == "current" else copy, "continue_ns": 800, "return_ns": 500}
+            yield {"benchmark": "anatomy", "case": case, "page_size_bytes": size, "delivery": "inline", "nodes": 2,
+                   "threads": 1, "stages": {name: int(ns * rng.uniform(0.95, 1.05)) for name, ns in stages.items()}}
+
+
+def bandwidth_rows(rng):
+    for outstanding in (1, 4, 16):
+        for bytes_ in (8 << shift for shift in range(0, 20, 2)):
+            speed = 12e9 / (1 + 40000 / (bytes_ * outstanding)) * rng.uniform(0.95, 1.05)
+            yield {"benchmark": "read_bandwidth", "case": "read", "bytes": bytes_, "outstanding": outstanding, "nodes": 2,
+                   "transport": "verbs", "samples": 100, "bytes_per_s": int(speed), "p50_ns": int(bytes_ / speed * 1e9) + 1}
+    for pattern in ("sequential", "strided", "random"):
+        for size in PAGES:
+            yield {"benchmark": "fetch_bandwidth", "pattern": pattern, "page_size_bytes": size, "threads": 1, "nodes": 2,
+                   "bytes_per_s": int(4e9 * rng.uniform(0.5, 1)), "floor_bytes_per_s": int(5e9)}
+
+
+def sync_rows(rng):
+    for case, variant, ns in (("acquire_nothing", None, 15), ("publish_line", "cold", 1800), ("lock_uncontended", None, 140),
+                              ("lock_handover", "between_nodes", 150), ("barrier", None, 130), ("event_pingpong", None, 90),
+                              ("atomic_compare_swap", None, 30)):
+        for home in ("here", "there"):
+            yield {"benchmark": "sync", "case": case, "variant": variant, "home": home, "page_size_bytes": 4096, "nodes": 2,
+                   "threads": 1, "samples": 1000, "p50_ns": int(ns * rng.uniform(0.95, 1.05)),
+                   "baseline": None if case == "acquire_nothing" else "the CPU's own",
+                   "baseline_p50_ns": None if case == "acquire_nothing" else ns // 2 + 1,
+                   "ratio": None if case == "acquire_nothing" else ns / (ns // 2 + 1), "skipped": None}
+    yield {"benchmark": "sync", "case": "rwlock_read_all", "nodes": 2, "p50_ns": None, "skipped": "needs 4 nodes"}
+
+
+def app_rows(rng):
+    for name in ("jacobi", "matrix_multiply", "integer_sort", "key_value_store"):
+        for form, efficiency in (("threads", 0.97), ("mpi", 0.93), ("dsm", 0.85)):
+            for workers in (1, 2, 4, 8):
+                speed_up = workers ** efficiency * rng.uniform(0.97, 1.03)
+                yield {"benchmark": "app", "name": name, "form": form, "nodes": 1 if form == "threads" else workers,
+                       "threads": workers if form == "threads" else 1, "seconds": 10 / speed_up, "speed_up": speed_up,
+                       "faults": int(1000 * workers) if form == "dsm" else None,
+                       "bytes_fetched": int(1e6 * workers) if form == "dsm" else None, "verified": True}
+
+
+def trace_rows(rng):
+    faults = [[page, moment, rng.randint(1, 200)] for page in range(64) for moment in range(96)
+              if (page + moment) % 16 < 3 or page == moment % 64]
+    yield {"benchmark": "fault_trace", "name": "jacobi", "form": "dsm", "nodes": 2, "node": 1, "page_size_bytes": 4096,
+           "page_bins": 64, "pages_per_bin": 128, "time_bins": 96, "bin_ns": 5000000, "faults": faults}
+
+
+def other_rows(_rng):
+    yield {"benchmark": "connection_memory", "count": 512, "depth": 64, "device": "rxe0", "process_bytes": 150000}
+
+
+ALL = (fault_rows, anatomy_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
+
+
+def write_lines(path, objects):
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(one) + "\n" for one in objects)
+
+
+def make(directory, repetitions=3, kinds=ALL, seed=1):
+    """A results directory as of scripts/bench, one of whose runs has failed."""
+    os.makedirs(os.path.join(directory, "logs"), exist_ok=True)
+    results, runs = [], []
+    for repetition in range(1, repetitions + 1):
+        rng = random.Random(seed * 1000 + repetition)
+        results += [{**row, "case_id": row["benchmark"] + ".n2", "repetition": repetition}
+                    for kind in kinds for row in kind(rng)]
+        runs.append({"case_id": "all.n2", "repetition": repetition, "failure": None, "seconds": 1})
+    runs.append({"case_id": "sync.n4", "repetition": 1, "failure": "was not done after 120 s", "stderr": "logs/sync.n4.1.err"})
+    write_lines(os.path.join(directory, "results.jsonl"), results)
+    write_lines(os.path.join(directory, "runs.jsonl"), runs)
+    open(os.path.join(directory, "logs", "sync.n4.1.err"), "w", encoding="utf-8").close()
+    with open(os.path.join(directory, "environment.json"), "w", encoding="utf-8") as file:
+        json.dump({"title": "Made up", "host": "nowhere", "kernel": "6.18.0", "cpu": "A processor with a rather long name @ 9 GHz",
+                   "cpus": 8, "cpus_usable": 8, "date": "2025-01-01T00:00:00+00:00", "commit": "0123456",
+                   "settings": {"MINORCA_TRANSPORT": "shm"},
+                   "hugepages": [{"page_size_bytes": 2 << 20, "total": 512, "free": 500}]}, file)

@@ -1,0 +1,389 @@
+"""The sections of a report, each from the rows that it knows: plots, and tables of all numbers behind them.
+
+A section is made by a function of a rows.Directory. Without data it gives a sentence that says so.
+"""
+
+from benchmarking import plots, rows
+from benchmarking.page import Section, Table
+
+FORMS = {"threads": ("plain threads", 2), "mpi": ("MPI", 1), "dsm": ("Minorca", 0)}
+# The same colour for a case in all plots.
+CASES = ("fetch_new", "fetch_stale", "current", "fetch_blocks", "write_new", "write_upgrade")
+
+
+def us(ns):
+    return None if ns is None else round(ns / 1000, 3 if ns < 1e5 else 1)
+
+
+def name_of_pages(size):
+    return rows.UNITS.get(size, rows.bytes_in_words(size)) + " pages"
+
+
+def label_of(row, keys, names):
+    return rows.describe([(key, value) for key, value in rows.key_of(row) if key in keys], names)
+
+
+def full_table(title, data, columns):
+    """@columns: (heading, function of a row); those with no value in any row are left out."""
+    values = [[of(row) for row in data] for _, of in columns]
+    kept = [i for i, column in enumerate(values) if any(value is not None for value in column)]
+    return Table(title, [columns[i][0] for i in kept], [[values[i][n] for i in kept] for n in range(len(data))])
+
+
+def get(name):
+    return lambda row: row.get(name)
+
+
+def get_us(name):
+    return lambda row: us(row.get(name))
+
+
+def get_bytes(name):
+    return lambda row: rows.bytes_in_words(row[name]) if row.get(name) else None
+
+
+def of_numbers(data, name):
+    return [row for row in data if rows.is_number(row.get(name)) and row[name] > 0]
+
+
+# --- latency of faults -----------------------------------------------------------------------------------------
+
+
+def case_label(row):
+    many = row.get("case") == "fetch_blocks"
+    return "fetch_blocks, %s" % rows.counted(row["blocks"], "block", "blocks") if many else row.get("case", "?")
+
+
+def main_slice(data):
+    """The delivery and the number of threads that plots show: inline and 1, or else what comes first."""
+    kinds = [(row.get("delivery"), row.get("threads"), row.get("nodes")) for row in data]
+    fewest = min(kind[2] or 0 for kind in kinds)
+    kinds = [kind for kind in kinds if (kind[2] or 0) == fewest]
+    chosen = next((kind for kind in kinds if kind[:2] == ("inline", 1)), kinds[0])
+    return chosen, [row for row in data if (row.get("delivery"), row.get("threads"), row.get("nodes")) == chosen]
+
+
+def curve_of(row, quantiles, samples, prefix):
+    """(ns, percent) as far as there are samples to tell; from percentiles where there are no quantiles."""
+    points = row.get(quantiles) or [[p, row.get(prefix + name)] for p, name in
+                                    ((50, "p50_ns"), (90, "p90_ns"), (99, "p99_ns"), (99.9, "p999_ns"))]
+    most = 100 * (1 - 1 / max(row.get(samples) or 1000, 2))
+    return [(ns, p) for p, ns in points if ns and p <= most]
+
+
+def cdf_lines(data):
+    lines = []
+    for row in data:
+        colour = CASES.index(row["case"]) if row["case"] in CASES else len(CASES)
+        for points, dashed in ((curve_of(row, "quantiles", "samples", ""), False),
+                               (curve_of(row, "floor_quantiles", "floor_samples", "floor_"), True)):
+            if len(points) > 1:
+                lines.append(plots.Line(case_label(row), [ns for ns, _ in points], [p for _, p in points], colour,
+                                        dashed))
+    return lines
+
+
+def cdf_table(title, lines):
+    percents = sorted({p for line in lines for p in line.y})
+    columns = [(line.label + (", floor" if line.dashed else ""), dict(zip(line.y, line.x))) for line in lines]
+    return Table(title, ["percent"] + [name + " [µs]" for name, _ in columns],
+                 [[p] + [us(values.get(p)) for _, values in columns] for p in percents])
+
+
+FAULT_COLUMNS = [
+    ("case", case_label), ("access", get("access")), ("delivery", get("delivery")), ("page", get_bytes("page_size_bytes")),
+    ("threads", get("threads")), ("nodes", get("nodes")), ("transport", get("transport")), ("samples", get("samples")),
+    ("p50 [µs]", get_us("p50_ns")), ("p90", get_us("p90_ns")), ("p99", get_us("p99_ns")), ("p99.9", get_us("p999_ns")),
+    ("max", get_us("max_ns")), ("floor p50", get_us("floor_p50_ns")), ("floor p99", get_us("floor_p99_ns")),
+    ("ratio", get("ratio")), ("READ p50", get_us("read_p50_ns")), ("map p50", get_us("map_p50_ns")),
+    ("beyond READ", get("beyond_read_ratio")), ("runs", get("repetitions")),
+]
+
+
+def latency(directory):
+    data = rows.merged(directory.of("fault_latency"), directory.known)
+    if not data:
+        return "The latency of faults: no result of fault_latency."
+    (delivery, threads, nodes), main = main_slice(data)
+    main = [row for row in main if row["case"] != "sweep_prefetch"  # whose samples are calls
+            and (row["case"] != "fetch_blocks" or row.get("blocks") == 1)]
+    section = Section("latency", "Latency of faults",
+                      "What part of all touches of a page was done within a time: %s delivery, %s, %s. The scale on the "
+                      "left is stretched towards its end, where the slow ones are. Solid lines are Minorca, dashed lines "
+                      "of the same colour the floor: the same kernel work and the same copy by the barest code. Of "
+                      "several runs, the median of each point." %
+                      (delivery, rows.counted(threads, "thread", "threads"), rows.counted(nodes, "node", "nodes")))
+    for size in sorted({row["page_size_bytes"] for row in main}):
+        for access, words in (("read", "loads"), ("write", "stores")):
+            lines = cdf_lines([row for row in main if row["page_size_bytes"] == size and row["access"] == access])
+            if lines:
+                title = "%s, %s" % (name_of_pages(size), words)
+                section.plots.append(plots.cdf("cdf-%d-%s" % (size, access), title, lines))
+                section.tables.append(cdf_table("Quantiles: " + title, lines))
+    section.tables.insert(0, full_table("All cases of fault_latency", data, FAULT_COLUMNS))
+    return section
+
+
+# --- anatomy of a fault ----------------------------------------------------------------------------------------
+
+
+def stages_of(row):
+    """{stage: ns}, of a table, of a list of {name, ns}, or of pairs."""
+    stages = row.get("stages") or {}
+    if isinstance(stages, dict):
+        items = [(name.removesuffix("_ns"), value) for name, value in stages.items()]
+    else:
+        items = [(one.get("name", one.get("stage")), one.get("ns", one.get("p50_ns"))) if isinstance(one, dict) else one
+                 for one in stages]
+    return {str(name).replace("_", " "): value for name, value in items if rows.is_number(value)}
+
+
+def merged_stages(same):
+    """Of repetitions: the median of each stage."""
+    tables = [stages_of(row) for row in same]
+    return {name: rows.middle(table.get(name) for table in tables) for name in tables[0]}
+
+
+def anatomy(directory):
+    groups = rows.group([row for row in directory.of("anatomy") if stages_of(row)], directory.known)
+    if not groups:
+        return "The anatomy of a fault, stage by stage: no result with the benchmark \"anatomy\"."
+    names = rows.shared_names(groups) | {"benchmark"} if len(groups) > 1 else {"benchmark"}
+    bars = [(rows.describe(key, names), merged_stages(same)) for key, same in groups.items()]
+    parts = list(dict.fromkeys(part for _, stages in bars for part in stages))
+    section = Section("anatomy", "Anatomy of a fault", "Where the time of one fault goes, stage by stage.")
+    by_size = {}
+    for bar in bars:  # one that takes a hundred times as long would hide the others
+        total = sum(bar[1].values())
+        by_size.setdefault("shorter" if total < 20000 else "longer", []).append(bar)
+    for name, some in by_size.items():
+        words = {"shorter": "Faults of less than 20 µs", "longer": "Faults of 20 µs and more"}[name]
+        section.plots.append(plots.stacked("anatomy-" + name, words, some, parts))
+    section.tables.append(Table("Stages [ns]", ["case"] + parts + ["sum"],
+                                [[label] + [stages.get(part) for part in parts] + [sum(stages.values())]
+                                 for label, stages in bars]))
+    return section
+
+
+# --- bandwidth ---------------------------------------------------------------------------------------------------
+
+BASELINES = ("baseline_bytes_per_s", "floor_bytes_per_s", "memcpy_bytes_per_s")
+SIZES = ("bytes", "size_bytes", "fetch_bytes", "region_bytes")
+
+
+def baseline_of(row):
+    return next((row[name] for name in BASELINES if rows.is_number(row.get(name))), None)
+
+
+def size_axis(data):
+    """The name of a size of which there are enough values for a curve; None: of none."""
+    return next((name for name in SIZES if len({row.get(name) for row in data if row.get(name)}) >= 3), None)
+
+
+def bandwidth_curves(name, title, data, axis):
+    names = rows.shared_names([rows.key_of(row) for row in data]) | {axis}
+    lines = {}
+    for row in sorted(of_numbers(data, axis), key=lambda row: row[axis]):
+        label = rows.describe(rows.key_of(row), names) or title
+        x, y = lines.setdefault(label, ([], []))
+        x.append(row[axis])
+        y.append(row["bytes_per_s"] / 1e9)
+    drawn = [plots.Line(label, x, y, index) for index, (label, (x, y)) in enumerate(lines.items())]
+    return plots.curves(name, title, drawn[:plots.COLOURS], "size (log)", "GB/s (log)")
+
+
+def bandwidth_rows(name, title, data):
+    names = rows.shared_names([rows.key_of(row) for row in data]) if len(data) > 1 else set()
+    return plots.pairs(name, title + " [bytes/s]",
+                       [(rows.describe(rows.key_of(row), names) or title, row["bytes_per_s"], baseline_of(row))
+                        for row in data], plots.short, ("Minorca", "floor or baseline"))
+
+
+def bandwidth_columns(data):
+    keys = list(dict.fromkeys(name for row in data for name, _ in rows.key_of(row) if name != "case_id"))
+    return [(name.replace("_", " "), get(name)) for name in keys] + [
+        ("GB/s", lambda row: round(row["bytes_per_s"] / 1e9, 4)),
+        ("baseline GB/s", lambda row: round(baseline_of(row) / 1e9, 4) if baseline_of(row) else None),
+        ("ratio", lambda row: round(row["bytes_per_s"] / baseline_of(row), 3) if baseline_of(row) else None),
+        ("p50 [µs]", get_us("p50_ns")), ("p99 [µs]", get_us("p99_ns")), ("runs", get("repetitions"))]
+
+
+def bandwidth(directory):
+    names = list(dict.fromkeys(row["benchmark"] for row in directory.rows if "bandwidth" in str(row.get("benchmark"))))
+    section = Section("bandwidth", "Bandwidth", "GB are 10^9 bytes; medians of all runs.")
+    for name in names:
+        data = of_numbers(rows.merged(directory.of(name), directory.known), "bytes_per_s")
+        by_case = {}
+        for row in data:
+            by_case.setdefault(row.get("case") or name, []).append(row)
+        rest = []
+        for case, some in by_case.items():
+            axis = size_axis(some)
+            if axis:
+                section.plots.append(bandwidth_curves("bandwidth-%s-%s" % (name, case), "%s: %s" % (name, case), some, axis))
+            else:
+                rest += some
+        if rest:
+            section.plots.append(bandwidth_rows("bandwidth-" + name, name, rest))
+        if data:
+            section.tables.append(full_table("All of " + name, data, bandwidth_columns(data)))
+    return section if section.tables else "Bandwidth: no result of read_bandwidth or fetch_bandwidth."
+
+
+# --- synchronisation -----------------------------------------------------------------------------------------------
+
+FAMILIES = (("Acquire", ("acquire",)), ("Publish, and the stores before it", ("publish", "store", "diff")),
+            ("Locks", ("lock", "trylock", "rwlock")),
+            ("Barriers, atomics, events, collectives, allocation", ("barrier", "atomic", "event", "reduce", "broadcast",
+                                                                    "malloc")))
+
+
+def sync_label(row):
+    words = [row["case"]] + [row[name] for name in ("variant", "home") if row.get(name)]
+    if row.get("page_size_bytes"):
+        words.append(rows.bytes_in_words(row["page_size_bytes"]))
+    if row.get("region_bytes") and row["case"] == "acquire_nothing":
+        words.append("of " + rows.bytes_in_words(row["region_bytes"]))
+    if row.get("changed_pages"):
+        words.append(rows.counted(row["changed_pages"], "page", "pages"))
+    return " ".join(map(str, words))
+
+
+SYNC_COLUMNS = [
+    ("case", sync_label), ("threads", get("threads")), ("nodes", get("nodes")), ("transport", get("transport")),
+    ("samples", get("samples")), ("p50 [µs]", get_us("p50_ns")), ("p90", get_us("p90_ns")), ("p99", get_us("p99_ns")),
+    ("max", get_us("max_ns")), ("baseline p50", get_us("baseline_p50_ns")), ("ratio", get("ratio")),
+    ("baseline", get("baseline")), ("left out because", get("skipped")), ("runs", get("repetitions")),
+]
+
+
+def sync(directory):
+    data = rows.merged(directory.of("sync"), directory.known)
+    if not data:
+        return "Synchronisation: no result of sync."
+    section = Section("sync", "Synchronisation", "Medians, each beside what it is measured against in the same run; "
+                      "the table names that baseline. The scale is logarithmic.")
+    fewest = min(row.get("nodes") or 0 for row in data)
+    for index, (title, prefixes) in enumerate(FAMILIES):
+        some = [row for row in of_numbers(data, "p50_ns") if row["case"].startswith(prefixes)
+                and (row.get("nodes") or 0) == fewest]
+        if some:
+            section.plots.append(plots.pairs("sync-%d" % index, title,
+                                             [(sync_label(row), row["p50_ns"], row.get("baseline_p50_ns") or None)
+                                              for row in some]))
+    section.tables.append(full_table("All cases of sync", data, SYNC_COLUMNS))
+    return section
+
+
+# --- applications ----------------------------------------------------------------------------------------------------
+
+
+def workers_of(row):
+    return (row.get("nodes") or 1) * (row.get("threads") or 1)
+
+
+def app_name(row):
+    """With what else tells its rows apart: the size."""
+    rest = [(name, value) for name, value in rows.key_of(row)
+            if name not in ("benchmark", "name", "form", "threads", "nodes", "transport", "case_id", "verified")]
+    return ", ".join([str(row.get("name", "?"))] + ([rows.describe(rest)] if rest else []))
+
+
+def with_speed_up(data):
+    """Where a row has none: against the plain threads, else the same form, with the fewest workers."""
+    for row in data:
+        if rows.is_number(row.get("speed_up")) or not row.get("seconds"):
+            continue
+        base = [other for other in data if other.get("form") == "threads" and other.get("seconds")] or \
+               [other for other in data if other.get("form") == row.get("form") and other.get("seconds")]
+        first = min(base, key=workers_of)
+        row["speed_up"] = first["seconds"] / row["seconds"] * workers_of(first)
+    return data
+
+
+APP_COLUMNS = [
+    ("application", app_name), ("form", lambda row: FORMS.get(row.get("form"), (row.get("form"), 0))[0]),
+    ("nodes", get("nodes")), ("threads", get("threads")), ("seconds", get("seconds")), ("speed-up", get("speed_up")),
+    ("time by MPI's", get("to_mpi")), ("faults", get("faults")), ("bytes fetched", get("bytes_fetched")),
+    ("bytes published", get("bytes_published")), ("runs", get("repetitions")),
+]
+
+
+def against_mpi(data):
+    times = {workers_of(row): row["seconds"] for row in data if row.get("form") == "mpi" and row.get("seconds")}
+    for row in data:
+        other = times.get(workers_of(row))
+        row["to_mpi"] = round(row["seconds"] / other, 3) if other and row.get("form") == "dsm" and row.get("seconds") else None
+
+
+def applications(directory):
+    data = rows.merged(directory.of("app"), directory.known)
+    if not data:
+        return "Applications, and their speed-up: no result of bench/apps."
+    section = Section("applications", "Applications", "Speed-up of the same computation in three forms.")
+    by_name = {}
+    for row in data:
+        by_name.setdefault(app_name(row), []).append(row)
+    for index, (name, some) in enumerate(by_name.items()):
+        against_mpi(with_speed_up(some))
+        lines = []
+        for form in dict.fromkeys(row.get("form") for row in some):
+            points = sorted({workers_of(row): row["speed_up"] for row in some
+                             if row.get("form") == form and rows.is_number(row.get("speed_up"))}.items())
+            label, colour = FORMS.get(form, (str(form), 3))
+            if points:
+                lines.append(plots.Line(label, [x for x, _ in points], [y for _, y in points], colour))
+        if lines:
+            section.plots.append(plots.speed_up("app-%d" % index, name, lines))
+    section.tables.append(full_table("All applications", data, APP_COLUMNS))
+    return section
+
+
+def heat_cells(row):
+    """A dense table of [page bin][time bin] of a fault_trace (bench/README.md)."""
+    cells = [[0] * row["time_bins"] for _ in range(row["page_bins"])]
+    for page, moment, count in row["faults"]:
+        cells[page][moment] += count
+    return cells
+
+
+def faults_by_page(directory):
+    data = [row for row in directory.of("fault_trace") if row.get("faults")]
+    if not data:
+        return "A map of faults by page and time: no result with the benchmark \"fault_trace\"."
+    section = Section("heat", "Faults by page and time", "How many faults each part of the memory took, over time, in one "
+                      "run. Darker (in the dark: brighter) is more.")
+    first = {rows.key_of(row): row for row in reversed(data)}  # of repetitions the first
+    for index, (key, row) in enumerate(reversed(list(first.items()))):
+        title = ", ".join(str(row[name]) for name in ("name", "form") if row.get(name)) or rows.describe(key)
+        if row.get("node") is not None:
+            title += ", node %s" % row["node"]
+        extent = (0, row["time_bins"] * row["bin_ns"] / 1e6, 0, row["page_bins"] * row["pages_per_bin"])
+        section.plots.append(plots.heat("heat-%d" % index, title, heat_cells(row), extent, "time [ms]", "page of the region"))
+        section.tables.append(Table("Faults: " + title, ["pages from", "time from [ms]", "faults"],
+                                    [[page * row["pages_per_bin"], round(moment * row["bin_ns"] / 1e6, 3), count]
+                                     for page, moment, count in row["faults"]]))
+    return section
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+SHOWN = ("fault_latency", "anatomy", "sync", "app", "fault_trace")
+
+
+def others(directory):
+    """What no section knows is shown all the same: as tables."""
+    names = dict.fromkeys(str(row.get("benchmark")) for row in directory.rows)
+    unknown = [name for name in names if name not in SHOWN and "bandwidth" not in name]
+    if not unknown:
+        return ""
+    section = Section("others", "Other results")
+    for name in unknown:
+        data = rows.merged(directory.of(name), directory.known)
+        columns = list(dict.fromkeys(key for row in data for key, value in row.items()
+                                     if isinstance(value, (str, int, float)) and key not in ("host", "commit", "benchmark")))
+        section.tables.append(full_table(name, data, [(column, get(column)) for column in columns]))
+    return section
+
+
+ALL = (latency, anatomy, bandwidth, sync, applications, faults_by_page, others)
