@@ -255,7 +255,7 @@ static void describe_expected(const struct setting *s, char *text, size_t bytes)
 		snprintf(text, bytes, "yes or no");
 		break;
 	case SETTING_STRING:
-		snprintf(text, bytes, "up to 63 characters");
+		snprintf(text, bytes, "up to %d characters", SETTING_STRING_BYTES - 1);
 		break;
 	}
 }
@@ -323,7 +323,8 @@ int settings_parse(char *const *environment, struct settings *out, char *error, 
 		if (!store(found, equals + 1, &s)) {
 			char expected[160];
 			describe_expected(found, expected, sizeof expected);
-			snprintf(error, error_bytes, "%s=%s: expected %s", found->name, equals + 1, expected);
+			snprintf(error, error_bytes, "%s=%.100s: expected %s", found->name, equals + 1,
+				 expected); /* a text that is too long is not worth more */
 			return -EINVAL;
 		}
 	}
