@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 
-GRACE_S = 10  # from SIGTERM to SIGKILL: mpirun ends its ranks meanwhile
+GRACE_S = float(os.environ.get("BENCH_GRACE_S", "10"))  # from SIGTERM to SIGKILL: mpirun ends its ranks meanwhile
 MARK = "BENCH_RUN_ID"  # in the environment of whatever a run starts
 
 
@@ -38,12 +38,19 @@ def marked(mark):
 
 
 def end_marked(mark):
-    """Ends what a launcher has left behind: ranks are not in its process group."""
-    for pid in list(marked(mark)):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
+    """Ends what a launcher has left behind (ranks are not in its process group), and waits until it is gone: what is
+    still ending would disturb the next run, and what forks meanwhile is found the next time round."""
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline:
+        left = list(marked(mark))
+        if not left:
+            return
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        time.sleep(0.02)
 
 
 def end_group(process):
