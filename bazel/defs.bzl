@@ -26,7 +26,8 @@ COPTS = [
 
 # A test that needs root, userfaultfd, hugetlbfs or several processes: outside the sandbox (userfaultfd is
 # refused in it), alone, never from the cache.
-SYSTEM = ["exclusive", "external", "local", "no-sandbox", "system"]
+SYSTEM_NOT_ALONE = ["external", "local", "no-sandbox", "system"]
+SYSTEM = SYSTEM_NOT_ALONE + ["exclusive"]
 
 def cc_library(copts = [], **kw):
     _cc_library(copts = COPTS + copts, **kw)

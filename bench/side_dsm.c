@@ -75,6 +75,7 @@ static void make_region(struct side *side, struct dsm_state *state)
 	    .home = DSM_HOME_NODE,
 	    .home_node = 0,
 	    .delivery = deliveries[s->delivery],
+	    .readahead = DSM_READAHEAD_OFF, /* one page, one fault */
 	};
 
 	job_meet();

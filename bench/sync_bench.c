@@ -373,6 +373,7 @@ static void make_region(struct bench *b, char *why, size_t bytes)
 	    .chunk_bytes = row->page_bytes,
 	    .home_node = row->home == HOME_THERE ? b->peer : 0,
 	    .sparse = row->sparse,
+	    .readahead = DSM_READAHEAD_OFF, /* one page, one fault */
 	};
 	int error = dsm_region_create("sync", row->region_bytes, &options, &b->region);
 

@@ -142,24 +142,26 @@ static int report_standstill(const char *what, uint64_t now, uint64_t value)
 /*
  * Looks at the word again and again; it is not this node's to spin on, but it changes once for all who wait.
  * Who is to advance it is not known. A node that is lost meanwhile may be the one: the caller must think
- * again. Of those that were lost before it knew, or will be told elsewhere; nodes that are left may use
- * events among themselves.
+ * again. But it may have done so and died then, which the word says: it is read once more. Of those that were
+ * lost before it knew, or will be told elsewhere; nodes that are left may use events among themselves.
  */
 static int await(const struct word *word, uint64_t value, const char *what)
 {
 	unsigned lost_before = peers_lost_count();
 	struct wait wait = {0};
+	bool lost = false;
 	uint64_t now = 0;
 
 	for (;;) {
 		int error = word_read(word, 0, &now);
 		if (error || now >= value)
 			return error;
+		if (lost)
+			return peers_tell(-EHOSTDOWN, what, "the event may never be advanced");
 		enum wait_turn turn = wait_turn(&wait);
 		if (turn == WAIT_ASK)
 			peers_ask_some();
-		if (turn == WAIT_ASK && peers_lost_count() != lost_before)
-			return peers_tell(-EHOSTDOWN, what, "the event may never be advanced");
+		lost = turn == WAIT_ASK && peers_lost_count() != lost_before;
 		if (turn == WAIT_OVER)
 			return report_standstill(what, now, value);
 	}

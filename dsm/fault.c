@@ -18,6 +18,8 @@
 #include "dsm/fetch.h"
 #include "dsm/lane.h"
 #include "dsm/populate.h"
+#include "dsm/prefetch.h"
+#include "dsm/readahead.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
@@ -75,6 +77,71 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 
 /* --- both deliveries ----------------------------------------------------------------------------------- */
 
+/*
+ * Locks the pages that a walk is to touch next, up to the first that somebody else is at, that is here, or
+ * that has another home. They are only tried, since they are not always locked in ascending order. @return
+ * how many, @page included, which the caller holds.
+ */
+static uint32_t lock_ahead(struct dsm_region *r, size_t page, const struct readahead_stream *stream)
+{
+	int home = home_of(&r->home, page);
+	uint32_t count = 1;
+
+	for (; count < stream->window; count++) {
+		size_t next = page + (size_t)(stream->step * count); /* below 0 is above all */
+		struct page *p = &r->table.pages[next];
+
+		if (next >= r->table.count || home_of(&r->home, next) != home || !page_try_lock(p))
+			break;
+		if (p->state != PAGE_UNMAPPED || p->flags & PAGE_LOST) {
+			page_unlock(p);
+			break;
+		}
+	}
+	return count;
+}
+
+/* Neighbours in one go, others one by one. @return how many were brought in. */
+static uint32_t bring_in_ahead(struct lane *lane, struct dsm_region *r, size_t page, int64_t step,
+			       uint32_t count, bool write)
+{
+	uint32_t done = 0;
+
+	if (step == 1)
+		return pages_bring_in(lane, r, page, count, write) ? 0 : count;
+	if (step == -1)
+		return pages_bring_in(lane, r, page - (count - 1), count, write) ? 0 : count;
+	while (done < count && !pages_bring_in(lane, r, page + (size_t)(step * done), 1, write))
+		done++;
+	return done;
+}
+
+/*
+ * If the page is one of a walk through the region, brings it in together with those that follow. @return
+ * whether the page itself was brought in. If not, trying it alone shows what is wrong with it.
+ */
+static bool map_ahead(struct lane *lane, struct dsm_region *r, size_t page, bool write)
+{
+	uint64_t place = readahead_place(r->id, page);
+	struct readahead_stream *stream;
+
+	if (r->readahead_pages < READAHEAD_FIRST || home_of(&r->home, page) == runtime.node)
+		return false;
+	stream = readahead_fault(&lane->readahead, place, r->readahead_pages);
+	if (!stream)
+		return false;
+
+	uint32_t locked = lock_ahead(r, page, stream);
+	uint32_t done = locked > 1 ? bring_in_ahead(lane, r, page, stream->step, locked, write) : 0;
+
+	for (uint32_t i = 1; i < locked; i++)
+		page_unlock(&r->table.pages[page + (size_t)(stream->step * i)]);
+	readahead_taken(stream, place, done ? done : 1);
+	if (done)
+		stats_add(&lane->stats.pages_read_ahead, done - 1);
+	return done;
+}
+
 /* The page is not mapped: complete it, and map it. */
 static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool write)
 {
@@ -83,6 +150,8 @@ static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool w
 	int error = 0;
 
 	stats_add(write ? &lane->stats.faults_write : &lane->stats.faults_read, 1);
+	if (map_ahead(lane, r, page, write))
+		return 0;
 	/*
 	 * Before its versions are read, let alone mapped: either the acquire of a barrier finds the page in
 	 * the set and waits for our lock, or it has passed, and then what was published before that barrier

@@ -18,6 +18,8 @@
 
 #include <minorca.h>
 
+#include "dsm/readahead.h"
+
 /* Bytes of each lane's scratch buffer: versions that were read, results of atomics. */
 #define LANE_SCRATCH_BYTES ((size_t)16384)
 
@@ -28,6 +30,7 @@ struct lane {
 	unsigned index;		/* immutable */
 	unsigned char *scratch; /* LANE_SCRATCH_BYTES, 64-byte aligned; immutable pointer */
 	struct dsm_stats stats; /* counted here, summed by dsm_stats() */
+	struct readahead readahead;
 };
 
 /** Makes @count lanes for faults, a quarter as many for synchronisation, and one to ask with. @return 0 or

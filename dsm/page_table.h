@@ -7,7 +7,7 @@
  *
  * Page locks are spin locks: they are taken in the fault handler. A thread that holds one has all signals
  * blocked and never touches the app mapping. Whoever needs several takes them in ascending order of the page
- * number, so that there is no deadlock.
+ * number, or does not wait for what is taken, so that there is no deadlock.
  */
 #ifndef MINORCA_DSM_PAGE_TABLE_H
 #define MINORCA_DSM_PAGE_TABLE_H

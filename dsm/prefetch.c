@@ -1,6 +1,8 @@
 /*
- * dsm_prefetch(): the application's hint.
+ * dsm_prefetch(): the application's hint. What it shares with the fault path is in prefetch.h.
  */
+#include "dsm/prefetch.h"
+
 #include <errno.h>
 #include <signal.h>
 
@@ -14,9 +16,6 @@
 #include "dsm/region.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
-
-/* Pages whose locks are held at once. */
-#define RUN_PAGES_MAX ((size_t)512)
 
 /* How many pages from @first on are in the state that page @first is in. */
 static size_t same_state(const struct dsm_region *r, size_t first, size_t end)
@@ -37,8 +36,7 @@ static int begin_writes(struct lane *lane, struct dsm_region *r, size_t first, s
 	return error;
 }
 
-/* Brings in pages that are locked, have one home, and are all in one state. */
-static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_t count, bool for_write)
+int pages_bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_t count, bool for_write)
 {
 	enum page_state state = r->table.pages[first].state;
 	bool writable = for_write || !r->detects_stores;
@@ -64,9 +62,18 @@ static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_
 		return error;
 	for (size_t i = 0; i < count; i++)
 		r->table.pages[first + i].state = writable ? PAGE_WRITE : PAGE_READ;
-	if (state == PAGE_UNMAPPED)
-		stats_add(&lane->stats.pages_prefetched, count);
 	return 0;
+}
+
+/* Counts those that were not there. */
+static int bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_t count, bool for_write)
+{
+	bool missing = r->table.pages[first].state == PAGE_UNMAPPED;
+	int error = pages_bring_in(lane, r, first, count, for_write);
+
+	if (!error && missing)
+		stats_add(&lane->stats.pages_prefetched, count);
+	return error;
 }
 
 static int prefetch_run(struct lane *lane, struct dsm_region *r, size_t first, size_t end, bool for_write)
@@ -90,7 +97,7 @@ static int prefetch_run(struct lane *lane, struct dsm_region *r, size_t first, s
 
 static int prefetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t count, bool for_write)
 {
-	size_t at_once = fetch_pages_max(r) < RUN_PAGES_MAX ? fetch_pages_max(r) : RUN_PAGES_MAX;
+	size_t at_once = fetch_pages_max(r) < PREFETCH_PAGES_MAX ? fetch_pages_max(r) : PREFETCH_PAGES_MAX;
 	int error = 0;
 
 	for (size_t page = first, end; page < first + count && !error; page = end) {

@@ -20,8 +20,10 @@
 #include "dsm/delivery.h"
 #include "dsm/destroyed.h"
 #include "dsm/fault.h"
+#include "dsm/fetch.h"
 #include "dsm/lane.h"
 #include "dsm/lock_table.h"
+#include "dsm/prefetch.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/topology.h"
@@ -36,7 +38,7 @@
 /* What the nodes must agree on, and what they tell each other first. */
 struct proposal {
 	uint64_t bytes, page_bytes, chunk_bytes, address;
-	int32_t home, home_node, delivery;
+	int32_t home, home_node, delivery, readahead;
 	uint32_t id;
 	uint64_t sparse; /* a word: nothing between the fields that memcmp() would see */
 	struct address_space space;
@@ -86,10 +88,13 @@ static int propose(struct draft *draft, size_t bytes, const struct dsm_region_op
 	p->address = (uint64_t)(uintptr_t)o->address;
 	p->delivery = (int32_t)(o->delivery ? o->delivery : runtime.settings.delivery);
 	p->sparse = o->sparse;
+	p->readahead = (int32_t)o->readahead;
 	if (p->address % page_bytes)
 		return refuse(draft, -EINVAL, "address %p is not a multiple of the page size", o->address);
 	if (p->delivery > DSM_DELIVERY_THREAD_BLOCK || p->delivery < 0)
 		return refuse(draft, -EINVAL, "%d is not a delivery", p->delivery);
+	if (p->readahead != DSM_READAHEAD_AUTO && p->readahead != DSM_READAHEAD_OFF)
+		return refuse(draft, -EINVAL, "%d is not a way to read ahead", p->readahead);
 	switch (o->home) {
 	case DSM_HOME_BLOCK:
 		return 0;
@@ -509,6 +514,17 @@ static struct home_map make_home_map(const struct proposal *p)
 	return map;
 }
 
+/* Windows of readahead: what the setting allows, and what can be fetched at once. */
+static uint32_t readahead_pages(const struct dsm_region *r, const struct proposal *p)
+{
+	size_t pages = runtime.settings.readahead_bytes >> r->page_shift;
+
+	if (p->readahead == DSM_READAHEAD_OFF)
+		return 0;
+	pages = pages < fetch_pages_max(r) ? pages : fetch_pages_max(r);
+	return (uint32_t)(pages < PREFETCH_PAGES_MAX ? pages : PREFETCH_PAGES_MAX);
+}
+
 static void fill_region(struct draft *draft, const char *name)
 {
 	const struct proposal *p = &draft->proposal;
@@ -526,6 +542,7 @@ static void fill_region(struct draft *draft, const char *name)
 	r->inline_delivery = r->delivery == DSM_DELIVERY_INLINE;
 	r->hugetlb = p->page_bytes > 4096;
 	r->sparse = p->sparse;
+	r->readahead_pages = readahead_pages(r, p);
 	r->detects_stores = runtime.kernel[KERNEL_UFFD_CONTINUE_WP].available;
 	r->home = make_home_map(p);
 	/* A hot page is published from a copy, see publish.c. */

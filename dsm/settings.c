@@ -53,6 +53,10 @@ static const struct setting table[] = {
      "copies of pages that each region keeps from one interval to the next, so that a page with one writer "
      "is not "
      "copied again at each first store"},
+    {"MINORCA_READAHEAD", SETTING_SIZE, "bytes", "1MiB", NULL, 0, (int64_t)1 << 30, false,
+     AT(readahead_bytes),
+     "most memory that a fault brings in when a thread walks through a region, its own page included; less "
+     "than two pages: none"},
     {"MINORCA_HANDLERS", SETTING_UNSIGNED, "", "1", NULL, 1, 64, false, AT(handlers),
      "handler threads of this node, for regions with thread delivery"},
     {"MINORCA_HANDLER_PU", SETTING_SIGNED, "", "-1", NULL, -1, 65535, false, AT(handler_pu),

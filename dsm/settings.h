@@ -24,6 +24,7 @@ struct settings {
 	uint64_t lanes;
 	uint64_t log_entries;
 	uint64_t kept_twins_mib;
+	uint64_t readahead_bytes;
 	uint64_t handlers;
 	int64_t handler_pu; /* -1: hwloc chooses */
 	bool bind_memory;

@@ -48,22 +48,22 @@ void verbs_lane_init(struct verbs_lane *lane, struct verbs_lanes *common, unsign
 
 /* --- failure ------------------------------------------------------------------------------------------- */
 
-/* Says once per peer what became of it. @error decides who is to blame. */
-static void report_peer(struct verbs_lane *lane, uint32_t peer, int error, const char *what, uint32_t code)
+static const char *advice(int error)
+{
+	return error == -EIO ? "the request or the device on this node is at fault"
+			     : "see whether its process ended, and whether the network between the two is up";
+}
+
+/* Says once per peer what became of it, and what to do. */
+static void report_peer(struct verbs_lane *lane, uint32_t peer, const char *what, uint32_t code,
+			const char *to_do)
 {
 	if (atomic_exchange_explicit(&lane->common->peers[peer].reported, true, memory_order_relaxed))
 		return;
 
 	const struct report_part parts[] = {
-	    REPORT_TEXT("RDMA to node "),
-	    REPORT_NUMBER(peer),
-	    REPORT_TEXT(" failed: "),
-	    REPORT_TEXT(what),
-	    REPORT_TEXT(" (code "),
-	    REPORT_HEX(code),
-	    REPORT_TEXT(error == -EIO ? "); the request or the device on this node is at fault"
-				      : "); see whether its process ended, and whether the network between "
-					"the two is up"),
+	    REPORT_TEXT("RDMA to node "), REPORT_NUMBER(peer), REPORT_TEXT(" failed: "), REPORT_TEXT(what),
+	    REPORT_TEXT(" (code "),	  REPORT_HEX(code),    REPORT_TEXT("); "),	 REPORT_TEXT(to_do),
 	};
 
 	report_signal_safe(parts, sizeof parts / sizeof *parts);
@@ -85,6 +85,24 @@ static void queue_stop(struct verbs_queue *queue)
 	ibv_modify_qp(queue->pair, &attr, IBV_QP_STATE);
 }
 
+/*
+ * Requests came back flushed and none failed before them: the device has ended the queue pair by itself. An
+ * adapter does when it is reset. Soft-RoCE (Linux 6.12) does whenever its own network interface refuses a
+ * packet: while it is down, has no route, or has its queue exchanged. The peer may well live, but it counts
+ * as lost: which of the requests were carried out is not known, and an atomic must not be carried out twice,
+ * nor can what it gave be had again. So the queue pair is not made anew.
+ */
+static void report_ended(struct verbs_lane *lane, uint32_t peer)
+{
+	report_peer(
+	    lane, peer,
+	    "this node's device has ended the queue pair, and whether requests under way were carried "
+	    "out is not known",
+	    IBV_WC_WR_FLUSH_ERR,
+	    "soft-RoCE does so when its network interface is down, has no route or refuses a packet: "
+	    "leave it as it is while jobs run; for an adapter see the kernel's log");
+}
+
 static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ibv_wc *completion)
 {
 	int error = verbs_status_error(completion->status);
@@ -93,13 +111,14 @@ static void queue_failed(struct verbs_lane *lane, uint32_t peer, const struct ib
 
 	lane->queues[peer].failed = true;
 	note_error(lane, error);
-	/* An earlier request failed, or the queue was stopped: said already. Otherwise the device has ended
-	 * the queue pair by itself; soft-RoCE was seen to, when a link came and went. */
-	if (completion->status == IBV_WC_WR_FLUSH_ERR && known)
+	if (completion->status == IBV_WC_WR_FLUSH_ERR) {
+		if (!known) /* else an earlier request failed, or the queue was stopped: said already */
+			report_ended(lane, peer);
 		return;
-	if (error == -EHOSTDOWN && completion->status != IBV_WC_WR_FLUSH_ERR)
+	}
+	if (error == -EHOSTDOWN)
 		atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
-	report_peer(lane, peer, error, ibv_wc_status_str(completion->status), completion->vendor_err);
+	report_peer(lane, peer, ibv_wc_status_str(completion->status), completion->vendor_err, advice(error));
 }
 
 /* --- to the device ------------------------------------------------------------------------------------- */
@@ -117,7 +136,7 @@ static void chain_refused(struct verbs_lane *lane, uint32_t peer, const struct i
 	lane->under_way += taken;
 	queue_stop(queue); /* what was taken asks for no completion; this makes it give one each */
 	note_error(lane, -EIO);
-	report_peer(lane, peer, -EIO, "the device refused a request", (uint32_t)error);
+	report_peer(lane, peer, "the device refused a request", (uint32_t)error, advice(-EIO));
 }
 
 /*
@@ -221,7 +240,7 @@ static void lane_give_up(struct verbs_lane *lane, int error, const char *what)
 			continue;
 		if (error == -ETIMEDOUT) /* else it is this node's device that failed */
 			atomic_store_explicit(&lane->common->peers[peer].lost, true, memory_order_relaxed);
-		report_peer(lane, peer, error, what, 0);
+		report_peer(lane, peer, what, 0, advice(error));
 		queue_stop(queue);
 	}
 	while (lane->under_way && clock_ns() < end_ns)
@@ -350,8 +369,8 @@ static int queue_make(struct verbs_lane *lane, struct verbs_queue *queue, uint32
 	/* Acquire: pairs with the connector's release, whose queue pair we use then. */
 	while (state == QUEUE_ASKED) {
 		if (backoff(&turns) && clock_ns() >= end_ns) {
-			report_peer(lane, peer, -ETIMEDOUT, "this node's connector has not made a queue pair",
-				    0);
+			report_peer(lane, peer, "this node's connector has not made a queue pair", 0,
+				    advice(-ETIMEDOUT));
 			return -ETIMEDOUT;
 		}
 		state = atomic_load_explicit(&queue->state, memory_order_acquire);

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "dsm/verbs_lane.h"
 
@@ -384,6 +386,45 @@ static void a_request_at_fault_is_an_error_of_its_own(void **state)
 	assert_int_equal(post_write(1), -EHOSTDOWN); /* its queue pair is gone all the same */
 }
 
+static int open_said(void)
+{
+	int said = memfd_create("said", 0);
+
+	assert_true(said >= 0 && dup2(said, STDERR_FILENO) >= 0);
+	return said;
+}
+
+static bool said_once(int said, const char *words)
+{
+	char text[1024] = "";
+	ssize_t length = pread(said, text, sizeof text - 1, 0);
+	const char *first = length > 0 ? strstr(text, words) : NULL;
+
+	return first && !strstr(first + 1, words);
+}
+
+/* Soft-RoCE does that when its interface refuses a packet. */
+static void a_queue_pair_that_its_device_ends_is_told_from_a_peer_that_does_not_answer(void **state)
+{
+	int saved = dup(STDERR_FILENO), said = open_said();
+
+	(void)state;
+	device.queues[1].stopped = true;
+	post_write(1), post_atomic(1), post_read(2);
+	int error = verbs_lane_complete(&lane);
+
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	assert_int_equal(error, -EHOSTDOWN);
+	assert_true(said_once(said, "RDMA to node 1 failed: this node's device has ended the queue pair"));
+	assert_false(said_once(said, "see whether its process ended"));
+	close(said);
+	assert_int_equal(device.queues[1].count, 0);
+	assert_int_equal(device.queues[2].served, 1);
+	assert_int_equal(post_read(1), -EHOSTDOWN); /* not on this queue pair any more ... */
+	assert_false(peers[1].lost);		    /* ... but other lanes may */
+}
+
 static void what_a_device_refuses_is_not_waited_for(void **state)
 {
 	(void)state;
@@ -579,6 +620,7 @@ int main(void)
 	    TEST(a_peer_lost_to_one_lane_is_lost_to_all),
 	    TEST(an_error_met_while_making_room_stays_until_complete),
 	    TEST(a_request_at_fault_is_an_error_of_its_own),
+	    TEST(a_queue_pair_that_its_device_ends_is_told_from_a_peer_that_does_not_answer),
 	    TEST(what_a_device_refuses_is_not_waited_for),
 	    TEST(silence_ends_with_the_time_out_and_buffers_that_are_free),
 	    TEST(a_completion_queue_that_breaks_ends_the_wait),

@@ -105,7 +105,8 @@ def command_of(run, directory):
     program = os.path.join(directory, run.program)
     if run.nodes is None:
         return [program] + run.arguments
-    return ["mpirun", "-n", str(run.nodes), program] + run.arguments
+    exports = [word for name in sorted(run.environment) for word in ("-x", name)]  # to other guests, too
+    return ["mpirun", "-n", str(run.nodes)] + exports + [program] + run.arguments
 
 
 def execute(run, directory):

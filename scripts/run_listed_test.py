@@ -26,6 +26,11 @@ class ParseLine(unittest.TestCase):
         self.assertIsNone(run.nodes)
         self.assertEqual(run_listed.command_of(run, "/bin"), ["/bin/kernel/uffd_test"])
 
+    def test_settings_reach_other_guests(self):
+        run = parse_line("2 4 60 B=2 A=1 dsm/tests/sync --effort=5")
+        self.assertEqual(run_listed.command_of(run, "/bin"),
+                         ["mpirun", "-n", "4", "-x", "A", "-x", "B", "/bin/dsm/tests/sync", "--effort=5"])
+
     def test_what_makes_no_sense(self):
         for line in "1 2 60", "1 2 60 A=1", "one 2 60 x":
             with self.assertRaises(ValueError):

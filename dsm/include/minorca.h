@@ -118,6 +118,12 @@ enum dsm_delivery {
 	DSM_DELIVERY_THREAD_BLOCK, /* handler threads that sleep: the same, costs no core and is slower */
 };
 
+/** Whether a fault brings in pages that are likely to be touched next. */
+enum dsm_readahead {
+	DSM_READAHEAD_AUTO = 0, /* where a thread walks through the region: up to MINORCA_READAHEAD at once */
+	DSM_READAHEAD_OFF,	/* never: each fault brings in its page alone */
+};
+
 /** How a region is made. All zero is the default. The same on all nodes. */
 struct dsm_region_options {
 	size_t page_size_bytes; /* 4 KiB (shmem), 2 MiB or 1 GiB (hugetlb); 0: MINORCA_PAGE_SIZE */
@@ -126,8 +132,9 @@ struct dsm_region_options {
 	    chunk_bytes; /* DSM_HOME_CYCLIC: a multiple of the page size; 0: the larger of a page and 2 MiB */
 	int home_node;	 /* DSM_HOME_NODE */
 	enum dsm_delivery delivery;
-	bool sparse;   /* a page costs memory, also at home, when it is first touched; a hugepage pool that is
-			  empty then ends the process */
+	bool sparse; /* a page costs memory, also at home, when it is first touched (or read ahead); a
+			hugepage pool that is empty then ends the process */
+	enum dsm_readahead readahead;
 	void *address; /* where, on every node; NULL: the nodes agree on an address */
 };
 
@@ -434,6 +441,8 @@ struct dsm_stats {
 	uint64_t blocks_fetched;
 	uint64_t bytes_fetched;	    /* data only, not versions */
 	uint64_t pages_prefetched;  /* pages that dsm_prefetch() mapped */
+	uint64_t pages_read_ahead;  /* pages that a fault on another page mapped, since a thread was walking
+				       there */
 	uint64_t twins;		    /* copies made at a first store */
 	uint64_t pages_published;   /* pages whose changes were published */
 	uint64_t blocks_published;  /* versions advanced */

@@ -55,9 +55,9 @@ survives 'atomics' '' atomics
 survives 'making a region' 'dsm_region_create\(another\): node 1: lost' create
 survives 'the end' 'dsm_finalize\(\): node 1: lost: .*not waited for' finalize
 survives 'the end, without node 0' 'node 0 is lost: .*cannot agree' finalize --dead=0
-export MINORCA_TIMEOUT=2
-survives 'a node that hangs, in a barrier' 'node 1 did not arrive within 2 s' barrier --die=stop
-survives 'a node that hangs with a mutex' 'dsm_lock\(\): node 1 has the lock, .* has not come within 2 s' \
+export MINORCA_TIMEOUT=1
+survives 'a node that hangs, in a barrier' 'node 1 did not arrive within 1 s' barrier --die=stop
+survives 'a node that hangs with a mutex' 'dsm_lock\(\): node 1 has the lock, .* has not come within 1 s' \
 	lock-held --die=stop
 echo "1..$number"
 exit $failed

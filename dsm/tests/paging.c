@@ -23,8 +23,11 @@ struct subject {
 
 static struct subject subject(size_t page_bytes, size_t pages)
 {
-	struct dsm_region_options options = {
-	    .page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .home_node = 0};
+	/* Each page's own fault is counted here; walks.c is about several. */
+	struct dsm_region_options options = {.page_size_bytes = page_bytes,
+					     .home = DSM_HOME_NODE,
+					     .home_node = 0,
+					     .readahead = DSM_READAHEAD_OFF};
 	struct subject s = {.page_bytes = page_bytes, .pages = pages};
 
 	s.block_bytes = page_bytes / 64 < 4096 ? 4096 : page_bytes / 64;

@@ -114,6 +114,8 @@ static void touched_while_a_barrier_passes(bool by_prefetch)
 /* --- regions that come and go under other threads --------------------------------------------------------
  */
 
+#define ASKERS_MAX 4
+
 struct asker {
 	const void *address;
 	atomic_int stop;
@@ -133,11 +135,14 @@ static void lookups_while_regions_come_and_go(void)
 {
 	dsm_region *r;
 	struct asker asker = {.address = (const void *)make(4096, 1, &r)};
-	pthread_t threads[4];
+	pthread_t threads[ASKERS_MAX];
+	/* They never sleep: where many share few cores, all that happens is that collective calls wait for a
+	 * turn. */
+	const int askers = dsm_nodes() > 2 ? 1 : ASKERS_MAX;
 
 	if (!asker.address)
 		return;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < askers; i++)
 		CHECK_EQUAL(pthread_create(&threads[i], NULL, ask, &asker), 0);
 	for (int i = 0; i < nodes_rounds(30, 4); i++) {
 		dsm_region *passing;
@@ -145,7 +150,7 @@ static void lookups_while_regions_come_and_go(void)
 			CHECK_EQUAL(dsm_region_destroy(passing), 0);
 	}
 	atomic_store(&asker.stop, 1);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < askers; i++)
 		pthread_join(threads[i], NULL);
 	CHECK_EQUAL(asker.wrong, 0);
 	CHECK_EQUAL(dsm_region_destroy(r), 0);
@@ -270,15 +275,19 @@ static void prefetch_with_a_pool_that_runs_out(void)
 			base[p * page_bytes] = 1;
 	barrier();
 	if (node == 1 && !hugepage_pool_read(page_bytes, &pool)) {
-		size_t taken = (pool.free - left) * page_bytes;
+		/* A mapping reserves what it may need: nobody else gets it, and nothing needs to be zeroed.
+		 */
+		size_t taken = (pool.free - pool.reserved - left) * page_bytes;
 		int hog = memory_file_create("hog", taken, page_bytes);
+		void *reserved = mmap(NULL, taken, PROT_READ | PROT_WRITE, MAP_SHARED, hog, 0);
 		struct dsm_stats before = nodes_stats();
-		CHECK_EQUAL(memory_allocate(hog, 0, taken), 0);
+		CHECK(reserved != MAP_FAILED);
 		CHECK_EQUAL(-dsm_prefetch((const void *)base, pages * page_bytes, false), 28 /* ENOSPC */);
 		CHECK_EQUAL(nodes_stats_since(&before).pages_prefetched, left);
 		for (size_t p = 0; p < left; p++)
 			CHECK_EQUAL(base[p * page_bytes], 1);
 		CHECK_EQUAL(nodes_stats_since(&before).faults, 0);
+		munmap(reserved, taken);
 		close(hog);
 		CHECK_EQUAL(dsm_prefetch((const void *)base, pages * page_bytes, false), 0);
 	}

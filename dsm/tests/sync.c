@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,21 +30,23 @@ struct shared {
 static dsm_region *region;
 static struct shared *s;
 
-/* A region for a case, its home at @home. */
+/* A region for a case, its home at @home; without it there is nothing to go on with. */
 static void begin(size_t page_bytes, int home)
 {
 	struct dsm_region_options options = {
 	    .page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .home_node = home};
 
-	s = NULL;
-	if (CHECK_EQUAL(dsm_region_create("sync", sizeof *s, &options, &region), 0))
-		s = dsm_region_base(region);
+	if (!CHECK_EQUAL(dsm_region_create("sync", sizeof *s, &options, &region), 0)) {
+		if (!node)
+			printf("Bail out! no region for the case\n");
+		exit(1);
+	}
+	s = dsm_region_base(region);
 }
 
 static void end(void)
 {
-	if (s)
-		CHECK_EQUAL(dsm_region_destroy(region), 0);
+	CHECK_EQUAL(dsm_region_destroy(region), 0);
 }
 
 /* Runs @body on THREADS threads of each node at once. */

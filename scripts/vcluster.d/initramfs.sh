@@ -3,7 +3,7 @@
 # vcluster.d/guest. Part of scripts/vcluster.
 # shellcheck disable=SC2154 # tmp, kernel_modules: its variables
 
-readonly modules=(virtio_pci virtio_net 9pnet_virtio 9p overlay crc32_generic crc32c_generic veth
+readonly modules=(virtio_pci virtio_net 9pnet_virtio 9p overlay crc32_generic crc32c_generic veth bridge dummy
 	ib_uverbs rdma_ucm rdma_rxe)
 
 # make_initramfs FILE: from kernel_modules.
