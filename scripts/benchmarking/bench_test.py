@@ -110,6 +110,14 @@ class Bench(unittest.TestCase):
         except OSError:
             return False
 
+    def test_a_trace_becomes_rows(self):
+        self.add("good", GOOD + '\nprintf "time_ns,duration_ns,region,page,access,pages\\n5,1,grid,7,read,1\\n" > $MINORCA_TRACE.1.csv',
+                 "trace = true")
+        self.assertEqual(self.run_bench()[0], 0)
+        row = self.lines("results.jsonl")[1]
+        self.assertEqual((row["benchmark"], row["name"], row["node"], row["faults"]), ("fault_trace", "good", 1, [[7, 0, 1]]))
+        self.assertFalse([name for name in os.listdir(os.path.join(self.output, "logs")) if "csv" in name])
+
     def test_interrupted(self):
         self.add("good", GOOD)
         self.add("slow", "exec sleep 30")

@@ -194,7 +194,7 @@ class Rows(unittest.TestCase):
         merged, = rows.merged([{"case": "c", "p50_ns": n, "ratio": None, "quantiles": [[50, n], [99, 10 * n]],
                                 "stages": {"trap_ns": n}} for n in (1, 9, 2)])
         self.assertEqual(merged, {"case": "c", "p50_ns": 2, "ratio": None, "quantiles": [[50, 2], [99, 20]],
-                                  "stages": {"trap_ns": 2}, "repetitions": 3})
+                                  "stages": {"trap_ns": 2}, "runs": 3})
 
     def test_words(self):
         key = rows.key_of({"case": "c", "page_size_bytes": 2 << 20, "threads": 1, "nodes": 2, "outstanding": 4})

@@ -3,6 +3,7 @@
 Repetitions go round and round, all cases once, then all again: what drifts on the machine meets them all alike.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import time
 import uuid
+
+from benchmarking import trace
 
 GRACE_S = float(os.environ.get("BENCH_GRACE_S", "10"))  # from SIGTERM to SIGKILL: mpirun ends its ranks meanwhile
 MARK = "BENCH_RUN_ID"  # in the environment of whatever a run starts
@@ -140,6 +143,16 @@ class Results:
             file.write("\n")
 
 
+def traced_rows(case, prefix):
+    """Of what the runtime has written of its faults, if it was asked to; the files are large and go."""
+    if not case.trace:
+        return []
+    rows = trace.rows(prefix, case.benchmark, case.nodes)
+    for path in glob.glob(glob.escape(prefix) + ".*.csv"):
+        os.remove(path)
+    return rows
+
+
 def run_once(case, repetition, command, results):
     """Runs a case and records it. -> its line of runs.jsonl"""
     name = os.path.join("logs", "%s.%d" % (case.id, repetition))
@@ -147,10 +160,12 @@ def run_once(case, repetition, command, results):
     start = time.monotonic()
     with open(out_path, "wb") as out, open(err_path, "wb") as err:
         try:
-            status, refused = execute(command, case.settings, case.limit_s, out, err), ""
+            settings = {**case.settings, "MINORCA_TRACE": results.path(name)} if case.trace else case.settings
+            status, refused = execute(command, settings, case.limit_s, out, err), ""
         except OSError as error:
             status, refused = 127, "cannot be started: %s" % error
     rows, wrong = rows_of(out_path)
+    rows += traced_rows(case, results.path(name))
     failure = refused or judge(status, case.limit_s, rows, wrong, last_words(err_path))
     record = {"case_id": case.id, "benchmark": case.benchmark, "repetition": repetition, "nodes": case.nodes,
               "failure": failure or None, "exit_status": status, "seconds": round(time.monotonic() - start, 3),
@@ -236,17 +251,16 @@ class Programs:
             labels -= bad
         outputs = self.outputs() if labels else ""
         for label in labels:
-            self.paths[label] = self.keep(os.path.join(outputs, label[2:].replace(":", "/")))
+            self.paths[label] = self.keep(outputs, label[2:].replace(":", "/"))
         return failures
 
     def absolute(self, program):
         return os.path.join(self.root, program)
 
-    def keep(self, path):
-        directory = self.results.path("programs")
-        os.makedirs(directory, exist_ok=True)
-        copy = os.path.join(directory, path.strip("/").replace("/", "_")[-100:])
-        shutil.copyfile(path, copy)
+    def keep(self, outputs, name):
+        copy = self.results.path("programs", name)
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        shutil.copyfile(os.path.join(outputs, name), copy)
         os.chmod(copy, 0o755)
         return copy
 
