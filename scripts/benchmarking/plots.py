@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 import matplotlib
 
+from benchmarking.page import COLOURS
+
 matplotlib.use("svg")
 from matplotlib import pyplot, ticker  # noqa: E402  the backend is chosen before
 
 WIDTH_IN = 4.3  # at 72 units an inch: 310, what a phone is wide, less margins
-COLOURS = 8
 INK, MUTED, GRID, SURFACE = "#b00001", "#b00002", "#b00003", "#b00004"
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface"}
 HEAT = (0.165, 0.470, 0.839)  # over either surface; how much of it says how many
