@@ -51,7 +51,10 @@ def bandwidth_rows(rng):
     for order in ("sequential", "strided", "random"):
         for means in ("fault", "readahead"):
             for size in PAGES:
-                yield {"benchmark": "fetch_bandwidth", "case": order, "means": means, "page_size_bytes": size, "bytes": 1 << 30,
+                strided = order == "strided"
+                yield {"benchmark": "fetch_bandwidth", "case": order, "means": means, "page_size_bytes": size,
+                       "bytes": 1 << (28 if strided else 30), "stride_pages": 4 if strided else 1,
+                       "window_pages": 1 if means == "fault" else 256,
                        "threads": 1, "nodes": 2, "p50_ns": 250000000, "bytes_per_s": int(4e9 * rng.uniform(0.5, 1)),
                        "floor_bandwidth_ratio": 0.7 * rng.uniform(0.95, 1.05), "copy_bandwidth_ratio": 0.6}
 
@@ -66,6 +69,8 @@ def sync_rows(rng):
                    "baseline": None if case == "acquire_nothing" else "the CPU's own",
                    "baseline_p50_ns": None if case == "acquire_nothing" else ns // 2 + 1,
                    "ratio": None if case == "acquire_nothing" else ns / (ns // 2 + 1), "skipped": None}
+    yield {"benchmark": "sync", "case": "lock_with_a_name_that_is_much_longer_than_a_phone_is_wide", "variant": "between_nodes",
+           "home": "there", "page_size_bytes": 4096, "nodes": 2, "p50_ns": 140, "baseline_p50_ns": 100, "ratio": 1.4}
     yield {"benchmark": "sync", "case": "rwlock_read_all", "nodes": 2, "p50_ns": None, "skipped": "needs 4 nodes"}
 
 

@@ -93,6 +93,8 @@ def group(rows, known=None):
 def middle(values):
     """The median of those that are numbers; None: there are none."""
     numbers = [value for value in values if is_number(value)]
+    if len(set(numbers)) == 1:  # 2 nodes, not 2.0
+        return numbers[0]
     return statistics.median(numbers) if numbers else None
 
 

@@ -198,11 +198,19 @@ def bandwidth_curves(name, title, data, axis):
     return plots.curves(name, title, drawn[:plots.COLOURS], "size (log)", "GB/s (log)")
 
 
+def labels_of(keys):
+    """A label for each key: of its texts and workers if that is enough to tell them apart, else of all."""
+    names = rows.shared_names(keys) if len(keys) > 1 else set()
+    short = [rows.describe([(name, value) for name, value in key if isinstance(value, str) or name in ("threads", "nodes")],
+                           names) for key in keys]
+    return short if len(set(short)) == len(keys) else [rows.describe(key, names) for key in keys]
+
+
 def bandwidth_rows(name, title, data):
-    names = rows.shared_names([rows.key_of(row) for row in data]) if len(data) > 1 else set()
+    labels = labels_of([rows.key_of(row) for row in data])
     return plots.pairs(name, title + " [bytes/s]",
-                       [(rows.describe(rows.key_of(row), names) or title, row["bytes_per_s"], baseline_of(row))
-                        for row in data], plots.short, ("Minorca", "floor or baseline"))
+                       [(label or title, row["bytes_per_s"], baseline_of(row)) for label, row in zip(labels, data)],
+                       plots.short, ("Minorca", "floor or baseline"))
 
 
 def bandwidth_columns(data):
