@@ -13,6 +13,7 @@
 
 #include <minorca.h>
 
+#include "bench/anatomy.h"
 #include "bench/harness.h"
 #include "bench/host.h"
 #include "bench/job.h"
@@ -26,6 +27,7 @@
 #include "kernel/memory.h"
 
 #define TITLE "Minorca: latency of page faults, in us (sweep_prefetch: of calls)"
+#define TITLE_ANATOMY "Minorca: stages of page faults, in us: the middle fifth of them"
 
 /* --- results ------------------------------------------------------------------------------------------- */
 
@@ -177,7 +179,8 @@ static void print_header(const struct run *run, const struct output *output)
 	    {"CPU", run->host.cpu},	   {"hugepages", run->host.pools}, {"nodes", nodes},
 	    {"transport", run->transport}, {"placement", placement},	   {"timer", timer},
 	};
-	output_begin(output, TITLE, facts, sizeof facts / sizeof facts[0]);
+	output_begin(output, run->options.anatomy ? TITLE_ANATOMY : TITLE, facts,
+		     sizeof facts / sizeof facts[0]);
 }
 
 /* --- the run ------------------------------------------------------------------------------------------- */
@@ -200,6 +203,49 @@ static void run_rows(struct run *run, const struct output *output)
 		struct result result = result_of(run, &run->plan.setups[i], &outcome);
 		progress_step(&progress);
 		if (run->job.node == 0 && output_row(output, &result))
+			job_fail("cannot write the results: %s", strerror(EIO));
+	}
+	progress_end(&progress);
+	harness_destroy(&harness);
+}
+
+static void describe_anatomy(const struct run *run, const struct setup *setup, struct anatomy *out)
+{
+	struct result row = describe(run, setup);
+
+	out->benchmark = "fault_anatomy";
+	out->kind = row.kind;
+	out->delivery = row.delivery;
+	out->access = row.access;
+	out->transport = row.transport;
+	out->commit = row.commit;
+	out->host = row.host;
+	out->blocks = row.blocks;
+	out->page_size_bytes = row.page_size_bytes;
+	out->threads = row.threads;
+	out->nodes = row.nodes;
+}
+
+/* In place of run_rows(). A sweep has no faults to look into. */
+static void run_anatomy(struct run *run, const struct output *output)
+{
+	uint64_t deadline_ns = timer_now_ns() + run->options.time_s * 1000000000u;
+	struct progress progress;
+	struct harness harness;
+
+	harness_create(&run->job, &run->placement, &run->options, plan_threads(&run->plan), false, &harness);
+	progress_begin(&progress, run->plan.count, run->job.node == 0);
+	for (size_t i = 0; i < run->plan.count; i++) {
+		const struct setup *setup = &run->plan.setups[i];
+		uint64_t now_ns = timer_now_ns(), left = run->plan.count - i;
+		struct anatomy row;
+
+		progress_step(&progress);
+		if (setup->kind->sweep)
+			continue;
+		describe_anatomy(run, setup, &row);
+		anatomy_run(&harness, setup, now_ns < deadline_ns ? (deadline_ns - now_ns) / left : 0, &row);
+		if (run->job.node == 0 && output_row(output, &row))
 			job_fail("cannot write the results: %s", strerror(EIO));
 	}
 	progress_end(&progress);
@@ -292,10 +338,14 @@ int main(int argc, char **argv)
 		return status;
 	job_start(&argc, &argv, &run.job);
 	start(&run, &argc, &argv);
-	const struct output output = {stdout, run.options.line.format, chosen,
-				      choose_columns(run.rdma, run.options.distribution, chosen)};
+	struct output output = {stdout, run.options.line.format, chosen,
+				choose_columns(run.rdma, run.options.distribution, chosen)};
+	if (run.options.anatomy) {
+		output.columns = anatomy_columns;
+		output.column_count = anatomy_column_count;
+	}
 	print_header(&run, &output);
-	run_rows(&run, &output);
+	(run.options.anatomy ? run_anatomy : run_rows)(&run, &output);
 	stop(&run);
 	return EXIT_SUCCESS;
 }

@@ -27,6 +27,7 @@ struct option_list {
 struct options {
 	struct command_line line;
 	bool floor_only;
+	bool anatomy;	   /* the stages of faults, and no floor */
 	bool distribution; /* quantiles of each row too; JSON only */
 
 	/* What to cross. Masks: of cases_table(), delivery_names(), access_names(). */

@@ -23,6 +23,7 @@
 #include "dsm/region.h"
 #include "dsm/runtime.h"
 #include "dsm/topology.h"
+#include "dsm/trace.h"
 #include "kernel/uffd.h"
 
 /* Faults taken from the descriptor at once. */
@@ -59,7 +60,8 @@ const char *delivery_name(enum dsm_delivery delivery)
 
 /* --- handler threads ----------------------------------------------------------------------------------- */
 
-static void handle(struct lane *lane, const struct uffd_msg *message)
+/* @entered: when this handler came to it, if faults are traced. */
+static void handle(struct lane *lane, const struct uffd_msg *message, uint64_t entered)
 {
 	if (message->event != UFFD_EVENT_PAGEFAULT)
 		return; /* no other events were asked for */
@@ -69,8 +71,10 @@ static void handle(struct lane *lane, const struct uffd_msg *message)
 	if (!r)
 		return; /* destroyed meanwhile; unregistering it wakes the thread */
 	size_t page = (size_t)(address - r->app) >> r->page_shift;
-	int error = fault_resolve(lane, r, page, flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP),
-				  flags & UFFD_PAGEFAULT_FLAG_WP);
+	bool present = flags & UFFD_PAGEFAULT_FLAG_WP, write = present || flags & UFFD_PAGEFAULT_FLAG_WRITE;
+	trace_begin(lane, entered);
+	int error = fault_resolve(lane, r, page, write, present);
+	trace_end(lane, r, page, write, present);
 	if (error == -EHWPOISON)
 		uffd_wake(r->uffd, region_app(r, page),
 			  region_page_bytes(r)); /* another handler was faster */
@@ -80,9 +84,12 @@ static void handle(struct lane *lane, const struct uffd_msg *message)
 
 static void handle_batch(const struct uffd_msg *messages, size_t count)
 {
+	uint64_t entered = trace_ticks();
 	struct lane *lane = lane_acquire();
-	for (size_t i = 0; i < count; i++)
-		handle(lane, &messages[i]);
+	for (size_t i = 0; i < count; i++) {
+		handle(lane, &messages[i], entered);
+		entered = trace_ticks();
+	}
 	lane_release(lane);
 }
 

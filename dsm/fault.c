@@ -24,6 +24,7 @@
 #include "dsm/report.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
+#include "dsm/trace.h"
 #include "kernel/uapi.h"
 #include "kernel/uffd.h"
 
@@ -50,6 +51,7 @@ static void report_lost(const struct dsm_region *r, size_t page, int error);
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
+	uint64_t entered = trace_ticks();
 	/* The lane first: while it is held, no region that is found is freed (see lanes_quiesce()). */
 	struct lane *lane = runtime.started ? lane_acquire() : NULL;
 	struct dsm_region *r =
@@ -66,7 +68,9 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 	}
 	size_t page = (size_t)((unsigned char *)info->si_addr - r->app) >> r->page_shift;
 	greg_t code = ((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR];
+	trace_begin(lane, entered);
 	int error = fault_resolve(lane, r, page, code & FAULT_WRITE, code & FAULT_PRESENT);
+	trace_end(lane, r, page, code & FAULT_WRITE, code & FAULT_PRESENT);
 	if (error && error != -EHWPOISON)
 		fault_die(r, page, error);
 	lane_release(lane);
@@ -139,6 +143,7 @@ static bool map_ahead(struct lane *lane, struct dsm_region *r, size_t page, bool
 	readahead_taken(stream, place, done ? done : 1);
 	if (done)
 		stats_add(&lane->stats.pages_read_ahead, done - 1);
+	trace_pages(lane, done);
 	return done;
 }
 
@@ -169,7 +174,9 @@ static int map_page(struct lane *lane, struct dsm_region *r, size_t page, bool w
 		error = page_begin_write(lane, r, page);
 	if (error)
 		return error;
+	trace_moment(lane, DSM_MOMENT_READY);
 	error = pages_map(r, page, 1, writable);
+	trace_moment(lane, DSM_MOMENT_MAPPED);
 	if (!error)
 		p->state = writable ? PAGE_WRITE : PAGE_READ;
 	return error;
@@ -181,8 +188,10 @@ static int upgrade_page(struct lane *lane, struct dsm_region *r, size_t page)
 	int error = page_begin_write(lane, r, page);
 
 	stats_add(&lane->stats.faults_upgrade, 1);
+	trace_moment(lane, DSM_MOMENT_READY);
 	if (!error)
 		error = pages_protect(r, page, 1, false);
+	trace_moment(lane, DSM_MOMENT_MAPPED);
 	if (!error)
 		r->table.pages[page].state = PAGE_WRITE;
 	return error;
@@ -260,6 +269,7 @@ int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool wri
 
 	stats_add(&lane->stats.faults, 1);
 	page_lock(p);
+	trace_moment(lane, DSM_MOMENT_LOCKED);
 	if (p->state == PAGE_UNMAPPED) {
 		error = map_page(lane, r, page, write);
 		if (is_unreachable(error) && home_of(&r->home, page) != runtime.node)

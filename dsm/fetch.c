@@ -18,6 +18,7 @@
 #include "dsm/region.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
+#include "dsm/trace.h"
 
 size_t fetch_pages_max(const struct dsm_region *r)
 {
@@ -175,15 +176,18 @@ int fetch_pages(struct lane *lane, struct dsm_region *r, size_t first, size_t co
 		if (error)
 			return error;
 	}
+	trace_moment(lane, DSM_MOMENT_PREPARED);
 	bool one_chain = read_in_one_chain(r, home, first, count);
 	error = post_versions(lane, r, home, first, count);
 	if (!error && one_chain)
 		error = post_blocks(lane, r, home, first_block, blocks);
 	error = finish(lane, home, error);
 	if (!error && !one_chain) {
+		trace_moment(lane, DSM_MOMENT_ASKED);
 		error = post_stale_blocks(lane, r, home, first, count);
 		error = finish(lane, home, error ? error : post_intervals(lane, r, home, first, count));
 	}
+	trace_moment(lane, DSM_MOMENT_READ);
 	if (error) {
 		if (one_chain)
 			forget(r, first, count);

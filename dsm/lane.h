@@ -31,6 +31,7 @@ struct lane {
 	unsigned char *scratch; /* LANE_SCRATCH_BYTES, 64-byte aligned; immutable pointer */
 	struct dsm_stats stats; /* counted here, summed by dsm_stats() */
 	struct readahead readahead;
+	struct dsm_fault_trace *fault; /* being traced; NULL: none is. See trace.h */
 };
 
 /** Makes @count lanes for faults, a quarter as many for synchronisation, and one to ask with. @return 0 or

@@ -16,6 +16,7 @@
 #include "dsm/region.h"
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
+#include "dsm/trace.h"
 
 /* How many pages from @first on are in the state that page @first is in. */
 static size_t same_state(const struct dsm_region *r, size_t first, size_t end)
@@ -55,9 +56,11 @@ int pages_bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_t
 		error = populate_pages(r, first, count);
 	if (!error && writable)
 		error = begin_writes(lane, r, first, count);
+	trace_moment(lane, DSM_MOMENT_READY);
 	if (!error)
 		error = state == PAGE_READ ? pages_protect(r, first, count, false)
 					   : pages_map(r, first, count, writable);
+	trace_moment(lane, DSM_MOMENT_MAPPED);
 	if (error)
 		return error;
 	for (size_t i = 0; i < count; i++)

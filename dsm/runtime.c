@@ -34,6 +34,7 @@
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/topology.h"
+#include "dsm/trace.h"
 
 struct runtime runtime;
 
@@ -375,6 +376,7 @@ int dsm_init(int *argc, char ***argv)
 	if (!error) {
 		runtime.started = true; /* the heap's regions are made as any */
 		error = heap_create();
+		trace_open();
 	}
 	if (error) {
 		bool owns_mpi = runtime.owns_mpi;
@@ -413,6 +415,7 @@ int dsm_finalize(void)
 	int error = bootstrap_agree("dsm_finalize()", 0, NULL);
 	if (runtime.settings.print_stats)
 		print_statistics();
+	trace_close();
 	bool owns_mpi = runtime.owns_mpi;
 	tear_down();
 	bootstrap_close(owns_mpi, !error);

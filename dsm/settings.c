@@ -66,6 +66,12 @@ static const struct setting table[] = {
      "bind the memory of regions to the NUMA nodes that this process may run on"},
     {"MINORCA_STATS", SETTING_BOOL, "", "no", NULL, 0, 1, false, AT(print_stats),
      "print this node's statistics on stderr at dsm_finalize()"},
+    {"MINORCA_TRACE", SETTING_STRING, "", "", NULL, 0, 0, false, AT(trace),
+     "write what faults there were to this path and `.NODE.csv` at dsm_finalize(): time, duration, region, "
+     "page, "
+     "access and pages of each; empty: none"},
+    {"MINORCA_TRACE_FAULTS", SETTING_UNSIGNED, "", "16384", NULL, 1, 1 << 26, false, AT(trace_faults),
+     "faults of each lane that MINORCA_TRACE keeps, 104 bytes each"},
     {"MINORCA_VERBS_DEVICE", SETTING_STRING, "", "", NULL, 0, 0, false, AT(verbs_device),
      "RDMA device, as ibv_devices names it; empty: of the ports that can be used, hardware first, then the "
      "nearest to this node's CPUs, then the fastest (docs/verbs.md; minorca info tells which)"},
@@ -212,7 +218,7 @@ static bool store(const struct setting *s, const char *text, struct settings *ou
 	case SETTING_BOOL:
 		return parse_bool(text, (bool *)field);
 	case SETTING_STRING:
-		if (strlen(text) >= sizeof out->verbs_device)
+		if (strlen(text) >= SETTING_STRING_BYTES)
 			return false;
 		strcpy(field, text);
 		return true;
@@ -249,7 +255,7 @@ static void describe_expected(const struct setting *s, char *text, size_t bytes)
 		snprintf(text, bytes, "yes or no");
 		break;
 	case SETTING_STRING:
-		snprintf(text, bytes, "up to 63 characters");
+		snprintf(text, bytes, "up to %d characters", SETTING_STRING_BYTES - 1);
 		break;
 	}
 }
@@ -317,7 +323,8 @@ int settings_parse(char *const *environment, struct settings *out, char *error, 
 		if (!store(found, equals + 1, &s)) {
 			char expected[160];
 			describe_expected(found, expected, sizeof expected);
-			snprintf(error, error_bytes, "%s=%s: expected %s", found->name, equals + 1, expected);
+			snprintf(error, error_bytes, "%s=%.100s: expected %s", found->name, equals + 1,
+				 expected); /* a text that is too long is not worth more */
 			return -EINVAL;
 		}
 	}

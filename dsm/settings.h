@@ -11,6 +11,9 @@
 
 #include <minorca.h>
 
+/* The longest text of a setting, with its end. */
+#define SETTING_STRING_BYTES 256
+
 enum transport_choice { TRANSPORT_AUTO, TRANSPORT_SHM, TRANSPORT_VERBS, TRANSPORT_MIXED };
 
 /* The values in force. Read-only once settings_parse() has filled it. */
@@ -29,9 +32,11 @@ struct settings {
 	int64_t handler_pu; /* -1: hwloc chooses */
 	bool bind_memory;
 	bool print_stats;
-	char verbs_device[64]; /* "": choose */
-	int64_t verbs_port;    /* 0: choose */
-	int64_t verbs_gid;     /* -1: choose */
+	char trace[SETTING_STRING_BYTES]; /* "": none */
+	uint64_t trace_faults;
+	char verbs_device[SETTING_STRING_BYTES]; /* "": choose */
+	int64_t verbs_port;			 /* 0: choose */
+	int64_t verbs_gid;			 /* -1: choose */
 	uint64_t verbs_chunk_bytes;
 	uint64_t verbs_read_bytes; /* 0: reads are not split */
 };

@@ -248,17 +248,18 @@ static void yes_and_no_have_several_spellings(void **state)
 
 static void text_fits_its_field_or_is_refused(void **state)
 {
-	char entry[128] = "MINORCA_VERBS_DEVICE=", message[256];
+	char entry[512] = "MINORCA_VERBS_DEVICE=", message[256];
 	size_t name_length = strlen(entry);
 
 	(void)state;
 	assert_string_equal(accept("MINORCA_VERBS_DEVICE=rxe0").verbs_device, "rxe0");
 	assert_string_equal(accept("MINORCA_VERBS_DEVICE=").verbs_device, "");
 	assert_string_equal(accept("MINORCA_VERBS_DEVICE=a=b").verbs_device, "a=b");
-	memset(entry + name_length, 'x', 63);
+	memset(entry + name_length, 'x', SETTING_STRING_BYTES - 1);
 	assert_string_equal(accept(entry).verbs_device, entry + name_length);
-	memset(entry + name_length, 'x', 64);
-	snprintf(message, sizeof message, "%s: expected up to 63 characters", entry);
+	memset(entry + name_length, 'x', SETTING_STRING_BYTES);
+	snprintf(message, sizeof message, "%.*s: expected up to 255 characters", (int)name_length + 100,
+		 entry);
 	refuse(entry, message);
 }
 

@@ -466,6 +466,82 @@ int dsm_stats(struct dsm_stats *out);
 /** Sets all counters to zero; counts made by other threads meanwhile may be lost. @return 0; -EINVAL. */
 int dsm_stats_reset(void);
 
+/* --- where the time of faults goes ---------------------------------------------------------------------- */
+
+/*
+ * Each fault goes through these moments, in this order; some leave one out. What lies between two is a stage.
+ * (By MINORCA_TRACE, without a call, the beginning, the end and the page of each fault are written to a
+ * file.)
+ */
+enum dsm_moment {
+	DSM_MOMENT_ENTERED,  /* it has reached the runtime: its signal handler, or its handler thread */
+	DSM_MOMENT_LOCKED,   /* the page is known, and locked */
+	DSM_MOMENT_PREPARED, /* there is memory for it */
+	DSM_MOMENT_ASKED,    /* its versions are read */
+	DSM_MOMENT_READ,     /* its data are read (with the versions, if both were asked for at once) */
+	DSM_MOMENT_READY,    /* it may be mapped: what is held is noted, and for a store there is a twin */
+	DSM_MOMENT_MAPPED,   /* the kernel has mapped it, or lets stores through */
+	DSM_MOMENT_LEFT,     /* the runtime is done with it */
+	DSM_MOMENTS
+};
+
+enum dsm_fault_kind { DSM_FAULT_READ, DSM_FAULT_WRITE, DSM_FAULT_UPGRADE };
+
+/** A fault that was traced. */
+struct dsm_fault_trace {
+	uint64_t at[DSM_MOMENTS]; /* dsm_trace_ticks(); 0: it left that moment out */
+	void *page;		  /* where the page begins */
+	uint64_t page_index;	  /* in its region */
+	uint32_t pages;		  /* brought in, itself included: more if it read ahead */
+	enum dsm_fault_kind kind;
+	char region[16]; /* the name, as far as it fits */
+};
+
+/** What the moments are measured with. */
+struct dsm_trace_clock {
+	double ticks_per_s;    /* measured against CLOCK_MONOTONIC */
+	uint64_t cost_ticks;   /* what it takes to note a moment: part of each stage */
+	uint64_t idle_cost_ps; /* what a moment costs while faults are not traced, in picoseconds */
+	bool invariant;	       /* the CPU says that the counter runs at one rate, on all cores */
+};
+
+/** The time-stamp counter, after all instructions before it. */
+static inline uint64_t dsm_trace_ticks(void)
+{
+#ifdef __x86_64__
+	uint32_t low, high, cpu;
+
+	__asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(cpu));
+	return (uint64_t)high << 32 | low;
+#else
+#error "faults are resolved on x86-64 only"
+#endif
+}
+
+/** Measures the counter, for 20 ms. */
+void dsm_trace_clock(struct dsm_trace_clock *clock);
+
+/**
+ * Traces faults from now on, of all regions and threads of this node, and forgets those that were traced
+ * before. One thread at a time, as the next two.
+ *
+ * @param faults  how many to keep for each lane (MINORCA_LANES; a thread uses one); further ones are counted
+ * @return 0; -EINVAL: not started, or 0; -EBUSY: tracing already; -ENOMEM.
+ */
+int dsm_trace_start(size_t faults);
+
+/** Ends it. @return 0; -EINVAL: nothing is being traced. */
+int dsm_trace_stop(void);
+
+/**
+ * Copies what was traced, up to @capacity faults, those of a thread in their order.
+ *
+ * @param count     set to how many
+ * @param left_out  set to how many more there were; may be NULL
+ * @return 0; -EINVAL: nothing was traced, or it goes on.
+ */
+int dsm_trace_read(struct dsm_fault_trace *faults, size_t capacity, size_t *count, uint64_t *left_out);
+
 #ifdef __cplusplus
 }
 #endif
