@@ -5,7 +5,7 @@ usage: report_browser_test.py [--screenshots DIR] [RESULTS...]     without RESUL
 
 Looks for what a person would see: a page wider than its window, texts that are cut off or too faint to read, plots
 without data, errors on the console, links that lead nowhere, anything that is fetched from elsewhere. Skipped, with the
-reason, without Chromium and its driver: scripts/setup --report installs them.
+reason, without Chromium and its driver: scripts/setup --checks installs them.
 """
 
 import os
@@ -85,12 +85,13 @@ def why_not():
         import matplotlib  # noqa: F401
         import selenium  # noqa: F401
     except ImportError as error:
-        return "%s; scripts/setup --report" % error
+        return "%s; scripts/setup --checks" % error
     missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-    return "%s is not installed; scripts/setup --report" % missing[0] if missing else ""
+    return "%s is not installed; scripts/setup --checks" % missing[0] if missing else ""
 
 
 def start():
+    os.environ.setdefault("HOME", os.environ.get("TEST_TMPDIR", "/tmp"))  # a test has none, and Chromium wants one
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service

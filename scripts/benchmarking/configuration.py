@@ -10,7 +10,7 @@ LIMIT_S = 300  # of a case that names no limit
 TOP_KEYS = {"title", "repetitions", "limit_s", "launcher", "settings", "launch", "benchmark"}
 LAUNCH_KEYS = {"command", "setting", "hostfile"}
 BENCHMARK_KEYS = {"name", "program", "arguments", "nodes", "each", "repetitions", "seconds", "limit_s", "settings",
-                  "key", "measure", "better"}
+                  "trace", "key", "measure", "better"}
 LOCAL = {"local": {"command": ["scripts/mpirun.sh", "{nodes}"]}}
 
 
@@ -30,6 +30,11 @@ class Case:
     limit_s: float
     seconds: float  # what a run takes, for the time left; 0: not known
     settings: dict
+    trace: bool = False  # of its faults; makes rows of fault_trace
+
+    def passed_on(self):
+        """The names of what a launcher must pass on."""
+        return sorted(self.settings) + (["MINORCA_TRACE"] if self.trace else [])
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Launcher:
     hostfile: str = ""
 
     def command_of(self, nodes, settings, program, arguments):
+        """@settings: their names."""
         values = {"nodes": nodes, "hostfile": self.hostfile}
         words = [fill(word, values, "launch.%s.command" % self.name) for word in self.command]
         for name in sorted(settings):
@@ -80,7 +86,7 @@ def take(table, name, kind, default, where):
     value = table.get(name, default)
     right = isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
     expect(right, "%s: %s = %r is not %s", where, name, value,
-           {str: "a text", int: "a whole number", list: "a list", dict: "a table"}.get(kind, "a number"))
+           {str: "a text", bool: "true or false", int: "a whole number", list: "a list", dict: "a table"}.get(kind, "a number"))
     return value
 
 
@@ -140,6 +146,7 @@ def cases_of(table, top, index):
                 arguments=arguments + ["--%s=%s" % option for option in options],
                 repetitions=take_positive(table, "repetitions", int, top["repetitions"], where),
                 limit_s=take_positive(table, "limit_s", (int, float), top["limit_s"], where),
+                trace=take(table, "trace", bool, False, where),
                 seconds=take(table, "seconds", (int, float), 0, where),
                 settings={**top["settings"], **take_settings(table, where)})
 

@@ -32,10 +32,14 @@ def fault_rows(rng):
 def anatomy_rows(rng):
     for size, copy in ((4096, 500), (2 << 20, 100000)):
         for case in ("fetch_new", "fetch_stale", "current"):
-            stages = {"trap_ns": 900, "page_lock_ns": 60, "version_read_ns": 90,
-                      "data_ns": 0 if case == "current" else copy, "continue_ns": 800, "return_ns": 500}
-            yield {"benchmark": "anatomy", "case": case, "page_size_bytes": size, "delivery": "inline", "nodes": 2,
-                   "threads": 1, "stages": {name: int(ns * rng.uniform(0.95, 1.05)) for name, ns in stages.items()}}
+            stages = {"trap_ns": 2000, "lock_ns": 60, "prepare_ns": 50, "ask_ns": 90, "read_ns": 0 if case == "current" else copy,
+                      "ready_ns": 40, "map_ns": 800, "leave_ns": 30, "return_ns": 500}
+            stages = {name: int(ns * rng.uniform(0.95, 1.05)) for name, ns in stages.items()}
+            total = sum(stages.values())
+            for delivery in ("inline", "thread-spin"):
+                yield {"benchmark": "fault_anatomy", "case": case, "blocks": 1, "page_size_bytes": size, "delivery": delivery,
+                       "access": "read", "threads": 1, "nodes": 2, "transport": "shm", "samples": 9999, **stages,
+                       "sum_ns": total, "whole_ns": total, "sum_ratio": 1.0, "moment_cost_ns": 20, "invariant_tsc": "yes"}
 
 
 def bandwidth_rows(rng):
@@ -44,10 +48,15 @@ def bandwidth_rows(rng):
             speed = 12e9 / (1 + 40000 / (bytes_ * outstanding)) * rng.uniform(0.95, 1.05)
             yield {"benchmark": "read_bandwidth", "case": "read", "bytes": bytes_, "outstanding": outstanding, "nodes": 2,
                    "transport": "verbs", "samples": 100, "bytes_per_s": int(speed), "p50_ns": int(bytes_ / speed * 1e9) + 1}
-    for pattern in ("sequential", "strided", "random"):
-        for size in PAGES:
-            yield {"benchmark": "fetch_bandwidth", "pattern": pattern, "page_size_bytes": size, "threads": 1, "nodes": 2,
-                   "bytes_per_s": int(4e9 * rng.uniform(0.5, 1)), "floor_bytes_per_s": int(5e9)}
+    for order in ("sequential", "strided", "random"):
+        for means in ("fault", "readahead"):
+            for size in PAGES:
+                strided = order == "strided"
+                yield {"benchmark": "fetch_bandwidth", "case": order, "means": means, "page_size_bytes": size,
+                       "bytes": 1 << (28 if strided else 30), "stride_pages": 4 if strided else 1,
+                       "window_pages": 1 if means == "fault" else 256,
+                       "threads": 1, "nodes": 2, "p50_ns": 250000000, "bytes_per_s": int(4e9 * rng.uniform(0.5, 1)),
+                       "floor_bandwidth_ratio": 0.7 * rng.uniform(0.95, 1.05), "copy_bandwidth_ratio": 0.6}
 
 
 def sync_rows(rng):
@@ -60,6 +69,8 @@ def sync_rows(rng):
                    "baseline": None if case == "acquire_nothing" else "the CPU's own",
                    "baseline_p50_ns": None if case == "acquire_nothing" else ns // 2 + 1,
                    "ratio": None if case == "acquire_nothing" else ns / (ns // 2 + 1), "skipped": None}
+    yield {"benchmark": "sync", "case": "lock_with_a_name_that_is_much_longer_than_a_phone_is_wide", "variant": "between_nodes",
+           "home": "there", "page_size_bytes": 4096, "nodes": 2, "p50_ns": 140, "baseline_p50_ns": 100, "ratio": 1.4}
     yield {"benchmark": "sync", "case": "rwlock_read_all", "nodes": 2, "p50_ns": None, "skipped": "needs 4 nodes"}
 
 
@@ -68,7 +79,9 @@ def app_rows(rng):
         for form, efficiency in (("threads", 0.97), ("mpi", 0.93), ("dsm", 0.85)):
             for workers in (1, 2, 4, 8):
                 speed_up = workers ** efficiency * rng.uniform(0.97, 1.03)
-                yield {"benchmark": "app", "name": name, "form": form, "nodes": 1 if form == "threads" else workers,
+                parts = {"compute_seconds": 7 / speed_up, "fault_seconds": 2 / speed_up, "barrier_seconds": 1 / speed_up,
+                         "other_seconds": 0} if form == "dsm" else {}
+                yield {"benchmark": "app", "name": name, "form": form, **parts, "class": "W", "nodes": 1 if form == "threads" else workers,
                        "threads": workers if form == "threads" else 1, "seconds": 10 / speed_up, "speed_up": speed_up,
                        "faults": int(1000 * workers) if form == "dsm" else None,
                        "bytes_fetched": int(1e6 * workers) if form == "dsm" else None, "verified": True}

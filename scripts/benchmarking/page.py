@@ -10,11 +10,11 @@ STYLE = """
 :root { color-scheme: light dark; --surface: #ffffff; --page: #f5f5f2; --ink: #14140f; --muted: #6b6a64; --grid: #e2e1db;
   --line: #dddcd5; --link: #1c5cab; --bad: #b3261e; --good: #0a7a3c;
   --series-0: #2a6fcb; --series-1: #d4551f; --series-2: #0f8f63; --series-3: #6a4bc4; --series-4: #c93a58;
-  --series-5: #9a6b00; --series-6: #0e8296; --series-7: #6f6f68; }
+  --series-5: #9a6b00; --series-6: #0e8296; --series-7: #6f6f68; --series-8: #8a4b2a; --series-9: #5f7414; }
 @media (prefers-color-scheme: dark) { :root { --surface: #1b1b19; --page: #111110; --ink: #f3f2ec; --muted: #a5a49b;
   --grid: #33322f; --line: #3a3936; --link: #8ab8f5; --bad: #ff8a80; --good: #6fd39b;
   --series-0: #5b9bef; --series-1: #f0834f; --series-2: #38b98a; --series-3: #a48df2; --series-4: #ee7a92;
-  --series-5: #cf9c2d; --series-6: #3fb3c6; --series-7: #a3a29a; } }
+  --series-5: #cf9c2d; --series-6: #3fb3c6; --series-7: #a3a29a; --series-8: #cf9468; --series-9: #a8bd4e; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
@@ -53,6 +53,8 @@ dt { color: var(--muted); }
 dd { margin: 0; min-width: 0; }
 footer { margin: 44px 0 28px; font-size: .9rem; }
 """
+
+COLOURS = 10  # --series-0 and on
 
 MARKS = {
     "line": '<path d="M1 6H21" stroke="{c}" stroke-width="3" stroke-linecap="round"/>',
@@ -106,7 +108,7 @@ def legend(entries):
         return ""
     items = []
     for colour, mark, label in entries:
-        drawn = MARKS[mark].format(c="var(--muted)" if colour is None else "var(--series-%d)" % (colour % 8))
+        drawn = MARKS[mark].format(c="var(--muted)" if colour is None else "var(--series-%d)" % (colour % COLOURS))
         drawn = re.sub(r'(fill|stroke)="(var[^"]+)"', r'style="\1:\2"', drawn)
         items.append('<li><svg viewBox="0 0 22 12" aria-hidden="true">%s</svg>%s</li>' % (drawn, escape(label)))
     return '<ul class="legend">%s</ul>' % "".join(items)

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 
 import matplotlib
 
+from benchmarking.page import COLOURS
+
 matplotlib.use("svg")
 from matplotlib import pyplot, ticker  # noqa: E402  the backend is chosen before
 
 WIDTH_IN = 4.3  # at 72 units an inch: 310, what a phone is wide, less margins
-COLOURS = 8
 INK, MUTED, GRID, SURFACE = "#b00001", "#b00002", "#b00003", "#b00004"
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface"}
 HEAT = (0.165, 0.470, 0.839)  # over either surface; how much of it says how many
 FAINTEST = 0.2
+LABEL_MAX = 52  # characters above a row
 FONT = "system-ui, sans-serif"
 STYLE = {
     "svg.fonttype": "none", "font.size": 9.5, "font.family": "DejaVu Sans", "figure.facecolor": "none",
@@ -203,6 +205,7 @@ def rows_axes(drawing, labels, below=0.62):
     axes.grid(axis="y", visible=False)
     axes.set_ylim(len(labels) - 1 + below, -0.75)
     for row, label in enumerate(labels):
+        label = label if len(label) <= LABEL_MAX else label[:LABEL_MAX - 1] + "…"  # the table has all of it
         axes.text(0, row - 0.24, label, transform=axes.get_yaxis_transform(), color=INK, va="bottom",
                   bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6}, zorder=1)
 

@@ -10,11 +10,11 @@ import statistics
 
 # Numbers that say what was measured; all others are results.
 PARAMETERS = ("nodes", "threads", "page_size_bytes", "blocks", "changed_pages", "region_bytes", "bytes", "outstanding",
-              "stride_bytes", "stride_pages", "size", "size_bytes", "scale", "count", "depth")
+              "stride_pages", "window_pages", "workers", "node", "size", "size_bytes", "scale", "count", "depth")
 # Texts that are no part of what was measured.
-REMARKS = ("host", "commit", "floor_source", "baseline", "skipped", "device", "date", "error", "stage_source")
+REMARKS = ("host", "commit", "floor_source", "baseline", "skipped", "device", "date", "error", "invariant_tsc", "rate_unit")
 # What is compared, the first that a row has, and whether less of it is better.
-MEASURES = (("p50_ns", "lower"), ("seconds", "lower"), ("total_ns", "lower"), ("ns", "lower"), ("bytes_per_s", "higher"),
+MEASURES = (("p50_ns", "lower"), ("seconds", "lower"), ("whole_ns", "lower"), ("ns", "lower"), ("bytes_per_s", "higher"),
             ("faults_per_s", "higher"), ("operations_per_s", "higher"), ("process_bytes", "lower"))
 UNITS = {4096: "4 KiB", 2 << 20: "2 MiB", 1 << 30: "1 GiB"}
 
@@ -93,6 +93,8 @@ def group(rows, known=None):
 def middle(values):
     """The median of those that are numbers; None: there are none."""
     numbers = [value for value in values if is_number(value)]
+    if len(set(numbers)) == 1:  # 2 nodes, not 2.0
+        return numbers[0]
     return statistics.median(numbers) if numbers else None
 
 
@@ -107,7 +109,7 @@ def middle_row(rows):
         elif is_curve(value):
             points = [dict(map(tuple, row.get(name) or [])) for row in rows]
             merged[name] = [[x, middle(one.get(x) for one in points)] for x, _ in value]
-    merged["repetitions"] = len(rows)
+    merged["runs"] = len(rows)
     return merged
 
 

@@ -3,6 +3,7 @@
 Repetitions go round and round, all cases once, then all again: what drifts on the machine meets them all alike.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -12,7 +13,9 @@ import sys
 import time
 import uuid
 
-GRACE_S = 10  # from SIGTERM to SIGKILL: mpirun ends its ranks meanwhile
+from benchmarking import trace
+
+GRACE_S = float(os.environ.get("BENCH_GRACE_S", "10"))  # from SIGTERM to SIGKILL: mpirun ends its ranks meanwhile
 MARK = "BENCH_RUN_ID"  # in the environment of whatever a run starts
 
 
@@ -38,12 +41,19 @@ def marked(mark):
 
 
 def end_marked(mark):
-    """Ends what a launcher has left behind: ranks are not in its process group."""
-    for pid in list(marked(mark)):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
+    """Ends what a launcher has left behind (ranks are not in its process group), and waits until it is gone: what is
+    still ending would disturb the next run, and what forks meanwhile is found the next time round."""
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline:
+        left = list(marked(mark))
+        if not left:
+            return
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        time.sleep(0.02)
 
 
 def end_group(process):
@@ -133,6 +143,16 @@ class Results:
             file.write("\n")
 
 
+def traced_rows(case, prefix):
+    """Of what the runtime has written of its faults, if it was asked to; the files are large and go."""
+    if not case.trace:
+        return []
+    rows = trace.rows(prefix, case.benchmark, case.nodes)
+    for path in glob.glob(glob.escape(prefix) + ".*.csv"):
+        os.remove(path)
+    return rows
+
+
 def run_once(case, repetition, command, results):
     """Runs a case and records it. -> its line of runs.jsonl"""
     name = os.path.join("logs", "%s.%d" % (case.id, repetition))
@@ -140,10 +160,12 @@ def run_once(case, repetition, command, results):
     start = time.monotonic()
     with open(out_path, "wb") as out, open(err_path, "wb") as err:
         try:
-            status, refused = execute(command, case.settings, case.limit_s, out, err), ""
+            settings = {**case.settings, "MINORCA_TRACE": results.path(name)} if case.trace else case.settings
+            status, refused = execute(command, settings, case.limit_s, out, err), ""
         except OSError as error:
             status, refused = 127, "cannot be started: %s" % error
     rows, wrong = rows_of(out_path)
+    rows += traced_rows(case, results.path(name))
     failure = refused or judge(status, case.limit_s, rows, wrong, last_words(err_path))
     record = {"case_id": case.id, "benchmark": case.benchmark, "repetition": repetition, "nodes": case.nodes,
               "failure": failure or None, "exit_status": status, "seconds": round(time.monotonic() - start, 3),
@@ -229,17 +251,16 @@ class Programs:
             labels -= bad
         outputs = self.outputs() if labels else ""
         for label in labels:
-            self.paths[label] = self.keep(os.path.join(outputs, label[2:].replace(":", "/")))
+            self.paths[label] = self.keep(outputs, label[2:].replace(":", "/"))
         return failures
 
     def absolute(self, program):
         return os.path.join(self.root, program)
 
-    def keep(self, path):
-        directory = self.results.path("programs")
-        os.makedirs(directory, exist_ok=True)
-        copy = os.path.join(directory, path.strip("/").replace("/", "_")[-100:])
-        shutil.copyfile(path, copy)
+    def keep(self, outputs, name):
+        copy = self.results.path("programs", name)
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        shutil.copyfile(os.path.join(outputs, name), copy)
         os.chmod(copy, 0o755)
         return copy
 

@@ -6,7 +6,7 @@ A section is made by a function of a rows.Directory. Without data it gives a sen
 from benchmarking import plots, rows
 from benchmarking.page import Section, Table
 
-FORMS = {"threads": ("plain threads", 2), "mpi": ("MPI", 1), "dsm": ("Minorca", 0)}
+FORMS = {"serial": ("serial", 3), "threads": ("plain threads", 2), "mpi": ("MPI", 1), "dsm": ("Minorca", 0)}
 # The same colour for a case in all plots.
 CASES = ("fetch_new", "fetch_stale", "current", "fetch_blocks", "write_new", "write_upgrade")
 
@@ -96,7 +96,7 @@ FAULT_COLUMNS = [
     ("p50 [µs]", get_us("p50_ns")), ("p90", get_us("p90_ns")), ("p99", get_us("p99_ns")), ("p99.9", get_us("p999_ns")),
     ("max", get_us("max_ns")), ("floor p50", get_us("floor_p50_ns")), ("floor p99", get_us("floor_p99_ns")),
     ("ratio", get("ratio")), ("READ p50", get_us("read_p50_ns")), ("map p50", get_us("map_p50_ns")),
-    ("beyond READ", get("beyond_read_ratio")), ("runs", get("repetitions")),
+    ("beyond READ", get("beyond_read_ratio")), ("runs", get("runs")),
 ]
 
 
@@ -127,41 +127,45 @@ def latency(directory):
 # --- anatomy of a fault ----------------------------------------------------------------------------------------
 
 
+# In the order in which they follow each other, and in words.
+STAGES = {"trap_ns": "trap", "lock_ns": "lock", "prepare_ns": "memory", "ask_ns": "versions", "read_ns": "data",
+          "ready_ns": "note, twin", "map_ns": "CONTINUE", "leave_ns": "leave", "return_ns": "return"}
+SHORT_NS = 20000
+
+
 def stages_of(row):
-    """{stage: ns}, of a table, of a list of {name, ns}, or of pairs."""
-    stages = row.get("stages") or {}
-    if isinstance(stages, dict):
-        items = [(name.removesuffix("_ns"), value) for name, value in stages.items()]
-    else:
-        items = [(one.get("name", one.get("stage")), one.get("ns", one.get("p50_ns"))) if isinstance(one, dict) else one
-                 for one in stages]
-    return {str(name).replace("_", " "): value for name, value in items if rows.is_number(value)}
+    return {words: row[name] for name, words in STAGES.items() if rows.is_number(row.get(name))}
 
 
-def merged_stages(same):
-    """Of repetitions: the median of each stage."""
-    tables = [stages_of(row) for row in same]
-    return {name: rows.middle(table.get(name) for table in tables) for name in tables[0]}
+def anatomy_label(row):
+    words = [case_label(row), name_of_pages(row["page_size_bytes"])]
+    return ", ".join(words + (["store"] if row.get("access") == "write" else []))
+
+
+ANATOMY_COLUMNS = [
+    ("case", case_label), ("access", get("access")), ("delivery", get("delivery")), ("page", get_bytes("page_size_bytes")),
+    ("threads", get("threads")), ("nodes", get("nodes")), ("samples", get("samples")),
+] + [(words + " [ns]", get(name)) for name, words in STAGES.items()] + [
+    ("sum", get("sum_ns")), ("whole", get("whole_ns")), ("sum / whole", get("sum_ratio")),
+    ("untraced", get("untraced_ns")), ("cost of a moment", get("moment_cost_ns")), ("runs", get("runs")),
+]
 
 
 def anatomy(directory):
-    groups = rows.group([row for row in directory.of("anatomy") if stages_of(row)], directory.known)
-    if not groups:
-        return "The anatomy of a fault, stage by stage: no result with the benchmark \"anatomy\"."
-    names = rows.shared_names(groups) | {"benchmark"} if len(groups) > 1 else {"benchmark"}
-    bars = [(rows.describe(key, names), merged_stages(same)) for key, same in groups.items()]
-    parts = list(dict.fromkeys(part for _, stages in bars for part in stages))
-    section = Section("anatomy", "Anatomy of a fault", "Where the time of one fault goes, stage by stage.")
-    by_size = {}
-    for bar in bars:  # one that takes a hundred times as long would hide the others
-        total = sum(bar[1].values())
-        by_size.setdefault("shorter" if total < 20000 else "longer", []).append(bar)
-    for name, some in by_size.items():
-        words = {"shorter": "Faults of less than 20 µs", "longer": "Faults of 20 µs and more"}[name]
-        section.plots.append(plots.stacked("anatomy-" + name, words, some, parts))
-    section.tables.append(Table("Stages [ns]", ["case"] + parts + ["sum"],
-                                [[label] + [stages.get(part) for part in parts] + [sum(stages.values())]
-                                 for label, stages in bars]))
+    data = [row for row in rows.merged(directory.of("fault_anatomy"), directory.known) if stages_of(row)]
+    if not data:
+        return "The anatomy of a fault, stage by stage: no result of fault_latency --anatomy."
+    (delivery, threads, _), main = main_slice(data)
+    bars = [(anatomy_label(row), stages_of(row)) for row in main]
+    section = Section("anatomy", "Anatomy of a fault", "Where the time of one fault goes, stage by stage: %s delivery, %s." %
+                      (delivery, rows.counted(threads, "thread", "threads")))
+    # One that takes a hundred times as long would hide the others.
+    for name, words, some in (
+            ("short", "Faults of less than 20 µs", [bar for bar in bars if sum(bar[1].values()) < SHORT_NS]),
+            ("long", "Faults of 20 µs and more", [bar for bar in bars if sum(bar[1].values()) >= SHORT_NS])):
+        if some:
+            section.plots.append(plots.stacked("anatomy-" + name, words, some, list(STAGES.values())))
+    section.tables.append(full_table("All stages", data, ANATOMY_COLUMNS))
     return section
 
 
@@ -172,6 +176,8 @@ SIZES = ("bytes", "size_bytes", "fetch_bytes", "region_bytes")
 
 
 def baseline_of(row):
+    if row.get("floor_bandwidth_ratio"):
+        return row["bytes_per_s"] / row["floor_bandwidth_ratio"]
     return next((row[name] for name in BASELINES if rows.is_number(row.get(name))), None)
 
 
@@ -192,11 +198,19 @@ def bandwidth_curves(name, title, data, axis):
     return plots.curves(name, title, drawn[:plots.COLOURS], "size (log)", "GB/s (log)")
 
 
+def labels_of(keys):
+    """A label for each key: of its texts and workers if that is enough to tell them apart, else of all."""
+    names = rows.shared_names(keys) if len(keys) > 1 else set()
+    short = [rows.describe([(name, value) for name, value in key if isinstance(value, str) or name in ("threads", "nodes")],
+                           names) for key in keys]
+    return short if len(set(short)) == len(keys) else [rows.describe(key, names) for key in keys]
+
+
 def bandwidth_rows(name, title, data):
-    names = rows.shared_names([rows.key_of(row) for row in data]) if len(data) > 1 else set()
+    labels = labels_of([rows.key_of(row) for row in data])
     return plots.pairs(name, title + " [bytes/s]",
-                       [(rows.describe(rows.key_of(row), names) or title, row["bytes_per_s"], baseline_of(row))
-                        for row in data], plots.short, ("Minorca", "floor or baseline"))
+                       [(label or title, row["bytes_per_s"], baseline_of(row)) for label, row in zip(labels, data)],
+                       plots.short, ("Minorca", "floor or baseline"))
 
 
 def bandwidth_columns(data):
@@ -205,7 +219,9 @@ def bandwidth_columns(data):
         ("GB/s", lambda row: round(row["bytes_per_s"] / 1e9, 4)),
         ("baseline GB/s", lambda row: round(baseline_of(row) / 1e9, 4) if baseline_of(row) else None),
         ("ratio", lambda row: round(row["bytes_per_s"] / baseline_of(row), 3) if baseline_of(row) else None),
-        ("p50 [µs]", get_us("p50_ns")), ("p99 [µs]", get_us("p99_ns")), ("runs", get("repetitions"))]
+        ("of the copy's", get("copy_bandwidth_ratio")), ("faults", get("faults")),
+        ("read ahead", get("pages_read_ahead")), ("p50 [µs]", get_us("p50_ns")), ("p99 [µs]", get_us("p99_ns")),
+        ("runs", get("runs"))]
 
 
 def bandwidth(directory):
@@ -223,8 +239,10 @@ def bandwidth(directory):
                 section.plots.append(bandwidth_curves("bandwidth-%s-%s" % (name, case), "%s: %s" % (name, case), some, axis))
             else:
                 rest += some
-        if rest:
-            section.plots.append(bandwidth_rows("bandwidth-" + name, name, rest))
+        for size in sorted({row.get("page_size_bytes") or 0 for row in rest}):
+            title = "%s, %s" % (name, name_of_pages(size)) if size else name
+            section.plots.append(bandwidth_rows("bandwidth-%s-%d" % (name, size), title,
+                                                [row for row in rest if (row.get("page_size_bytes") or 0) == size]))
         if data:
             section.tables.append(full_table("All of " + name, data, bandwidth_columns(data)))
     return section if section.tables else "Bandwidth: no result of read_bandwidth or fetch_bandwidth."
@@ -253,7 +271,7 @@ SYNC_COLUMNS = [
     ("case", sync_label), ("threads", get("threads")), ("nodes", get("nodes")), ("transport", get("transport")),
     ("samples", get("samples")), ("p50 [µs]", get_us("p50_ns")), ("p90", get_us("p90_ns")), ("p99", get_us("p99_ns")),
     ("max", get_us("max_ns")), ("baseline p50", get_us("baseline_p50_ns")), ("ratio", get("ratio")),
-    ("baseline", get("baseline")), ("left out because", get("skipped")), ("runs", get("repetitions")),
+    ("baseline", get("baseline")), ("left out because", get("skipped")), ("runs", get("runs")),
 ]
 
 
@@ -279,13 +297,14 @@ def sync(directory):
 
 
 def workers_of(row):
-    return (row.get("nodes") or 1) * (row.get("threads") or 1)
+    return row.get("workers") or (row.get("nodes") or 1) * (row.get("threads") or 1)
 
 
 def app_name(row):
-    """With what else tells its rows apart: the size."""
+    """With what else tells its rows apart: variant and class."""
     rest = [(name, value) for name, value in rows.key_of(row)
-            if name not in ("benchmark", "name", "form", "threads", "nodes", "transport", "case_id", "verified")]
+            if name not in ("benchmark", "name", "form", "threads", "nodes", "workers", "transport", "case_id", "verified",
+                            "parameters", "size", "page_size_bytes")]
     return ", ".join([str(row.get("name", "?"))] + ([rows.describe(rest)] if rest else []))
 
 
@@ -304,9 +323,27 @@ def with_speed_up(data):
 APP_COLUMNS = [
     ("application", app_name), ("form", lambda row: FORMS.get(row.get("form"), (row.get("form"), 0))[0]),
     ("nodes", get("nodes")), ("threads", get("threads")), ("seconds", get("seconds")), ("speed-up", get("speed_up")),
-    ("time by MPI's", get("to_mpi")), ("faults", get("faults")), ("bytes fetched", get("bytes_fetched")),
-    ("bytes published", get("bytes_published")), ("runs", get("repetitions")),
+    ("time by MPI's", get("to_mpi")), ("rate", get("rate")), ("", get("rate_unit")), ("faults", get("faults")),
+    ("bytes fetched", get("bytes_fetched")), ("bytes published", get("bytes_published")),
+    ("outside [s]", get("outside_seconds")), ("compute [s]", get("compute_seconds")), ("faults [s]", get("fault_seconds")),
+    ("barriers [s]", get("barrier_seconds")), ("other [s]", get("other_seconds")), ("problem", get("parameters")),
+    ("runs", get("runs")),
 ]
+# Where an application's time goes, in words.
+PARTS = {"compute_seconds": "computing", "fault_seconds": "faults", "barrier_seconds": "barriers", "other_seconds": "other"}
+
+
+def parts_plot(data):
+    """Of the runs with the most workers, in Minorca's form; None: the parts are not told."""
+    bars = []
+    for name in dict.fromkeys(app_name(row) for row in data):
+        some = [row for row in data if app_name(row) == name and row.get("form") == "dsm"
+                and any(rows.is_number(row.get(part)) for part in PARTS)]
+        if some:
+            row = max(some, key=workers_of)
+            bars.append(("%s, %s" % (name, rows.counted(workers_of(row), "worker", "workers")),
+                         {words: 1e9 * (row.get(part) or 0) for part, words in PARTS.items()}))
+    return plots.stacked("app-parts", "Where the time goes", bars, list(PARTS.values())) if bars else None
 
 
 def against_mpi(data):
@@ -335,6 +372,9 @@ def applications(directory):
                 lines.append(plots.Line(label, [x for x, _ in points], [y for _, y in points], colour))
         if lines:
             section.plots.append(plots.speed_up("app-%d" % index, name, lines))
+    parts = parts_plot(data)
+    if parts:
+        section.plots.append(parts)
     section.tables.append(full_table("All applications", data, APP_COLUMNS))
     return section
 
@@ -350,14 +390,13 @@ def heat_cells(row):
 def faults_by_page(directory):
     data = [row for row in directory.of("fault_trace") if row.get("faults")]
     if not data:
-        return "A map of faults by page and time: no result with the benchmark \"fault_trace\"."
+        return "A map of faults by page and time: no result with a trace."
     section = Section("heat", "Faults by page and time", "How many faults each part of the memory took, over time, in one "
                       "run. Darker (in the dark: brighter) is more.")
     first = {rows.key_of(row): row for row in reversed(data)}  # of repetitions the first
     for index, (key, row) in enumerate(reversed(list(first.items()))):
         title = ", ".join(str(row[name]) for name in ("name", "form") if row.get(name)) or rows.describe(key)
-        if row.get("node") is not None:
-            title += ", node %s" % row["node"]
+        title += "".join(", %s %s" % (name, row[name]) for name in ("node", "region") if row.get(name) is not None)
         extent = (0, row["time_bins"] * row["bin_ns"] / 1e6, 0, row["page_bins"] * row["pages_per_bin"])
         section.plots.append(plots.heat("heat-%d" % index, title, heat_cells(row), extent, "time [ms]", "page of the region"))
         section.tables.append(Table("Faults: " + title, ["pages from", "time from [ms]", "faults"],
@@ -368,7 +407,7 @@ def faults_by_page(directory):
 
 # --- the rest --------------------------------------------------------------------------------------------------------
 
-SHOWN = ("fault_latency", "anatomy", "sync", "app", "fault_trace")
+SHOWN = ("fault_latency", "fault_anatomy", "sync", "app", "fault_trace")
 
 
 def others(directory):
