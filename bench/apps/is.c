@@ -279,7 +279,7 @@ static void iterate(const struct problem *p, struct worker *w, const struct sort
 	for (unsigned int turn = 1; turn < w->workers; turn++) {
 		const struct outbox *theirs = outbox_of(s, (w->rank + turn) % w->workers);
 		uint64_t first = theirs->start[w->rank], end = theirs->start[w->rank + 1];
-		worker_prefetch(w, theirs->keys + first, (end - first) * sizeof *theirs->keys);
+		worker_prefetch(w, theirs->keys + first, (end - first) * sizeof *theirs->keys, false);
 		count_keys(p, part, theirs->keys + first, end - first);
 	}
 	sum_up(p, part);

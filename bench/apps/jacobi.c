@@ -118,12 +118,12 @@ static void run_edges(const struct problem *p, struct worker *w, const struct ja
 		worker_barrier(w);
 		if (w->rank > 0) {
 			const double *theirs = edge(p, j, w->rank - 1, to, 1);
-			worker_prefetch(w, theirs, bytes);
+			worker_prefetch(w, theirs, bytes, false);
 			memcpy(band_row(p, band, to, band->first - 1), theirs, bytes);
 		}
 		if (w->rank + 1 < w->workers) {
 			const double *theirs = edge(p, j, w->rank + 1, to, 0);
-			worker_prefetch(w, theirs, bytes);
+			worker_prefetch(w, theirs, bytes, false);
 			memcpy(band_row(p, band, to, band->end), theirs, bytes);
 		}
 	}

@@ -161,7 +161,7 @@ static void run(const struct problem *p, struct worker *w, void *state)
 		       end = worker_first(size, rank + 1, w->workers);
 		const double *b = (const double *)(m->b + rank * m->stride);
 		if (turn)
-			worker_prefetch(w, b, (end - first) * size * sizeof(double));
+			worker_prefetch(w, b, (end - first) * size * sizeof(double), false);
 		add_band(p, band, band->c, b, first, end);
 	}
 }

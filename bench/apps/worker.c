@@ -325,10 +325,10 @@ void worker_reduce(struct worker *w, void *numbers, size_t count, enum combinati
 
 /* --- hints and locks ----------------------------------------------------------------------------------- */
 
-void worker_prefetch(struct worker *w, const void *address, size_t bytes)
+void worker_prefetch(struct worker *w, const void *address, size_t bytes, bool for_write)
 {
 	if (w->form == FORM_DSM && bytes)
-		WORKER_CALL(w, if (dsm_prefetch(address, bytes, false)) job_fail("a prefetch failed"));
+		WORKER_CALL(w, if (dsm_prefetch(address, bytes, for_write)) job_fail("a prefetch failed"));
 }
 
 void worker_lock(struct worker *w, union worker_lock *lock)
@@ -345,4 +345,26 @@ void worker_unlock(struct worker *w, union worker_lock *lock)
 		pthread_mutex_unlock(&lock->thread);
 	else if (dsm_unlock(&lock->dsm))
 		job_fail("an unlock failed");
+}
+
+/* Minorca has no such operation: a compare-swap that is tried again when another was faster. */
+static void xor_by_swaps(uint64_t *word, uint64_t value)
+{
+	uint64_t expected, old;
+	int error = dsm_atomic_load(word, &expected, DSM_RELAXED);
+
+	for (; !error; expected = old) {
+		error = dsm_atomic_compare_swap(word, expected, expected ^ value, &old, DSM_RELAXED);
+		if (!error && old == expected)
+			return;
+	}
+	job_fail("an atomic operation failed");
+}
+
+void worker_atomic_xor(struct worker *w, uint64_t *word, uint64_t value)
+{
+	if (w->form == FORM_DSM)
+		xor_by_swaps(word, value);
+	else
+		__atomic_fetch_xor(word, value, __ATOMIC_RELAXED);
 }

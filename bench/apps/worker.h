@@ -85,8 +85,8 @@ enum combination { SUM_DOUBLE, MAX_DOUBLE, SUM_UINT64, MAX_UINT64 };
 #define WORKER_REDUCE_MAX 4096
 void worker_reduce(struct worker *worker, void *numbers, size_t count, enum combination combination);
 
-/** Says that what is at @address is about to be read. */
-void worker_prefetch(struct worker *worker, const void *address, size_t bytes);
+/** Says that what is at @address is about to be read, or stored to. */
+void worker_prefetch(struct worker *worker, const void *address, size_t bytes, bool for_write);
 
 /* In shared memory; zero: free. */
 union worker_lock {
@@ -96,6 +96,10 @@ union worker_lock {
 
 void worker_lock(struct worker *worker, union worker_lock *lock);
 void worker_unlock(struct worker *worker, union worker_lock *lock);
+
+/** Changes a word of shared memory by exclusive or, atomically. Such a word is not accessed otherwise
+ * meanwhile. */
+void worker_atomic_xor(struct worker *worker, uint64_t *word, uint64_t value);
 
 /** The part of [0, @count) that falls to worker @rank: [worker_first(rank), worker_first(rank + 1)). */
 static inline size_t worker_first(size_t count, unsigned int rank, unsigned int workers)
