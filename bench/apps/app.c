@@ -151,6 +151,9 @@ static void time_worker(void *argument, unsigned int thread)
 	struct worker *worker = shared_worker(run->shared, thread);
 
 	worker_barrier(worker);
+	if (worker->form == FORM_DSM && thread == 0 && dsm_stats_reset())
+		job_fail("no statistics");
+	worker_barrier(worker); /* no thread of this node counts anything before that */
 	worker->barrier_ns = worker->call_ns = 0;
 	if (thread == 0)
 		run->began_ns = timer_now_ns();
@@ -193,8 +196,11 @@ static void note(struct run *run, enum form form, unsigned int threads, struct m
 		return;
 	if (dsm_stats(&measure->stats))
 		job_fail("no statistics");
-	/* What the runtime waited for other nodes, without publishing and acquiring. */
+	/* What the runtime waited for other nodes, without publishing and acquiring; the last words of the barrier
+	 * before are in it. */
 	measure->barrier_ns = measure->stats.barrier_wait_ns * threads;
+	if (measure->barrier_ns > measure->call_ns)
+		measure->barrier_ns = measure->call_ns;
 }
 
 static void run_here(struct session *session, enum form form, struct measure *measure)
@@ -210,8 +216,6 @@ static void run_here(struct session *session, enum form form, struct measure *me
 	if (form != FORM_MPI)
 		app->allocate(&session->problem, run.shared, threads * nodes, run.state);
 	team_run(session->team, threads, start_worker, &run);
-	if (form == FORM_DSM && dsm_stats_reset())
-		job_fail("no statistics");
 	team_run(session->team, threads, time_worker, &run);
 	note(&run, form, threads, measure);
 	if (form != FORM_MPI && app->finish)
@@ -482,6 +486,8 @@ static void end(struct session *session)
 	placement_free(&session->placement);
 	free(session->result);
 	free(session->serial);
+	if (session->app->unprepare)
+		session->app->unprepare(&session->problem);
 	if (runs(session, FORM_DSM) && dsm_finalize())
 		job_fail("the runtime did not end well");
 	job_end();

@@ -50,6 +50,7 @@ struct app {
 
 	/* NULL, or: what all runs use and none changes (a graph, say). On each node, once. */
 	void (*prepare)(struct problem *problem);
+	void (*unprepare)(struct problem *problem);
 
 	/* What follows is called in this order for each run. @state: zeroed, one for each node, of
 	 * @state_bytes. Not timed but for run() and run_mpi(). */

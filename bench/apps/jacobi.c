@@ -113,6 +113,7 @@ static void run_edges(const struct problem *p, struct worker *w, const struct ja
 	for (unsigned int step = 0; step < p->values[PARAMETER_STEPS]; step++) {
 		unsigned int to = !(step % 2);
 		relax_band(p, band, step % 2);
+		worker_prefetch(w, edge(p, j, w->rank, to, 0), 2 * bytes, true);
 		memcpy(edge(p, j, w->rank, to, 0), band_row(p, band, to, band->first), bytes);
 		memcpy(edge(p, j, w->rank, to, 1), band_row(p, band, to, band->end - 1), bytes);
 		worker_barrier(w);
