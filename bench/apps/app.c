@@ -196,8 +196,8 @@ static void note(struct run *run, enum form form, unsigned int threads, struct m
 		return;
 	if (dsm_stats(&measure->stats))
 		job_fail("no statistics");
-	/* What the runtime waited for other nodes, without publishing and acquiring; the last words of the barrier
-	 * before are in it. */
+	/* What the runtime waited for other nodes, without publishing and acquiring; the last words of the
+	 * barrier before are in it. */
 	measure->barrier_ns = measure->stats.barrier_wait_ns * threads;
 	if (measure->barrier_ns > measure->call_ns)
 		measure->barrier_ns = measure->call_ns;
