@@ -9,14 +9,12 @@
  * each worker shares the part of the frontier's bitmap that it owns.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <mpi.h>
 
 #include "bench/apps/app.h"
 #include "bench/apps/graph.h"
-#include "bench/job.h"
 #include "kernel/memory.h"
 
 enum { PARAMETER_SCALE, PARAMETER_EDGE_FACTOR, PARAMETER_ROOTS };

@@ -159,8 +159,8 @@ static void run_grid(const struct problem *p, struct worker *w, const struct jac
 	for (unsigned int step = 0; step < p->values[PARAMETER_STEPS]; step++) {
 		unsigned int from = step % 2;
 		/* One call for all pages that are about to be stored to, instead of a fault for each. */
-		worker_prefetch(w, grid_row(p, j, w->workers, !from, w->rank, first), (end - first) * size * sizeof(double),
-				true);
+		worker_prefetch(w, grid_row(p, j, w->workers, !from, w->rank, first),
+				(end - first) * size * sizeof(double), true);
 		for (size_t y = first ? first : 1; y < (end < size ? end : size - 1); y++) {
 			unsigned int above = y == first ? w->rank - 1 : w->rank;
 			unsigned int below = y + 1 == end ? w->rank + 1 : w->rank;
