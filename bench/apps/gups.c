@@ -32,11 +32,20 @@ static const struct app_parameter parameters[] = {
 #define PERIOD INT64_C(1317624576693539401)
 #define WORKERS_MAX 256
 
-/* What one worker has sent another in this round. */
-struct inbox {
-	uint64_t count;
-	uint64_t updates[LOOK_AHEAD];
+/*
+ * What one worker has sent another, a page of it: in even and in odd rounds. So one barrier for each round is
+ * enough, and a page that is in use is stored to in every interval; such pages stay writable at the sender,
+ * and do not fault.
+ */
+#define PAGE_UPDATES 255
+struct inbox_page {
+	struct half {
+		uint64_t count;
+		uint64_t updates[PAGE_UPDATES];
+	} halves[2];
 };
+
+#define INBOX_PAGES ((LOOK_AHEAD + PAGE_UPDATES - 1) / PAGE_UPDATES)
 
 /* Of a node. */
 struct table {
@@ -52,12 +61,10 @@ struct part {
 	uint64_t *words;
 	uint64_t random; /* the generator */
 	uint64_t updates_left, rounds;
-	struct inbox *outgoing; /* MPI: for each worker */
-	struct inbox *incoming; /* MPI: of each worker */
+	uint64_t (*sorted)[LOOK_AHEAD];	 /* the updates of a round, by owner */
+	size_t counts[WORKERS_MAX];	 /* of those */
+	uint64_t (*arrived)[LOOK_AHEAD]; /* MPI */
 };
-
-/* Inboxes of two senders share no page, so that each page has one writer and stays writable there. */
-#define INBOX_BYTES ((sizeof(struct inbox) + 4095) / 4096 * 4096)
 
 static unsigned int size_log2(const struct problem *p)
 {
@@ -125,51 +132,63 @@ static void apply(const struct problem *p, const struct part *part, const uint64
 		part->words[place_of(p, updates[i]) - part->first] ^= updates[i];
 }
 
-/* The updates of one round: this worker's own are applied, the others go to @inboxes. */
-static void make_updates(const struct problem *p, const struct worker *w, struct part *part,
-			 struct inbox *const *inboxes)
+/* Makes the updates of one round, and applies those that are this worker's own. */
+static void make_updates(const struct problem *p, const struct worker *w, struct part *part)
 {
-	uint64_t *at[WORKERS_MAX], own[LOOK_AHEAD];
 	size_t count = part->updates_left < LOOK_AHEAD ? part->updates_left : LOOK_AHEAD;
 
-	for (unsigned int i = 0; i < w->workers; i++)
-		at[i] = i == w->rank ? own : inboxes[i]->updates;
+	memset(part->counts, 0, w->workers * sizeof *part->counts);
 	for (size_t i = 0; i < count; i++) {
 		part->random = next_random(part->random);
-		*at[owner_of(p, place_of(p, part->random), w->workers)]++ = part->random;
+		unsigned int owner = owner_of(p, place_of(p, part->random), w->workers);
+		part->sorted[owner][part->counts[owner]++] = part->random;
 	}
-	for (unsigned int i = 0; i < w->workers; i++)
-		if (i != w->rank)
-			inboxes[i]->count = (uint64_t)(at[i] - inboxes[i]->updates);
 	part->updates_left -= count;
-	apply(p, part, own, (size_t)(at[w->rank] - own));
+	apply(p, part, part->sorted[w->rank], part->counts[w->rank]);
 }
 
 /* --- shared: exchange ---------------------------------------------------------------------------------- */
 
-static struct inbox *inbox(const struct table *t, unsigned int to, unsigned int from)
+static struct inbox_page *inbox(const struct table *t, unsigned int to, unsigned int from)
 {
-	return (struct inbox *)(t->inboxes + to * t->inboxes_stride + from * INBOX_BYTES);
+	return (struct inbox_page *)(t->inboxes + to * t->inboxes_stride) + from * INBOX_PAGES;
 }
 
-/* The second barrier keeps an inbox from being filled again before it has been read. Two inboxes in turn
- * would do without it, but their pages would be stored to in every other interval only, and fault each time.
- */
+static void send_updates(struct inbox_page *to, unsigned int parity, const uint64_t *updates, size_t left)
+{
+	for (unsigned int page = 0; page < INBOX_PAGES; page++) {
+		struct half *half = &to[page].halves[parity];
+		size_t count = left < PAGE_UPDATES ? left : PAGE_UPDATES;
+		if (half->count != count) /* a page that is not in use is not stored to */
+			half->count = count;
+		memcpy(half->updates, updates, count * sizeof *updates);
+		updates += count;
+		left -= count;
+	}
+}
+
+static void apply_inbox(const struct problem *p, const struct part *part, const struct inbox_page *from,
+			unsigned int parity)
+{
+	for (unsigned int page = 0; page < INBOX_PAGES; page++)
+		apply(p, part, from[page].halves[parity].updates, from[page].halves[parity].count);
+}
+
+/* What is read after the barrier of a round is overwritten two rounds later, after another barrier. */
 static void run_exchange(const struct problem *p, struct worker *w, const struct table *t)
 {
 	struct part *part = w->mine;
-	struct inbox *inboxes[WORKERS_MAX];
 
-	for (unsigned int i = 0; i < w->workers; i++)
-		inboxes[i] = inbox(t, i, w->rank);
 	for (uint64_t round = 0; round < part->rounds; round++) {
-		make_updates(p, w, part, inboxes);
+		make_updates(p, w, part);
+		for (unsigned int to = 0; to < w->workers; to++)
+			if (to != w->rank)
+				send_updates(inbox(t, to, w->rank), round % 2, part->sorted[to],
+					     part->counts[to]);
 		worker_barrier(w);
 		for (unsigned int from = 0; from < w->workers; from++)
 			if (from != w->rank)
-				apply(p, part, inbox(t, w->rank, from)->updates,
-				      inbox(t, w->rank, from)->count);
-		worker_barrier(w);
+				apply_inbox(p, part, inbox(t, w->rank, from), round % 2);
 	}
 }
 
@@ -192,36 +211,38 @@ static void run_atomics(const struct problem *p, struct worker *w, const struct 
 /* --- MPI ----------------------------------------------------------------------------------------------- */
 
 /* One message between any two, of the length that it happens to have. */
-static void exchange(struct worker *w, const struct part *part)
+static void exchange(struct worker *w, struct part *part)
 {
 	MPI_Request requests[2 * WORKERS_MAX];
-	int count = 0;
+	MPI_Status statuses[2 * WORKERS_MAX];
+	int count = 0, length;
 
-	for (unsigned int i = 0; i < w->workers; i++) {
-		if (i == w->rank)
-			continue;
-		MPI_Irecv(&part->incoming[i], LOOK_AHEAD + 1, MPI_UINT64_T, (int)i, 0, MPI_COMM_WORLD,
-			  &requests[count++]);
-		MPI_Isend(&part->outgoing[i], (int)part->outgoing[i].count + 1, MPI_UINT64_T, (int)i, 0,
-			  MPI_COMM_WORLD, &requests[count++]);
+	for (unsigned int i = 0; i < w->workers; i++)
+		if (i != w->rank)
+			MPI_Irecv(part->arrived[i], LOOK_AHEAD, MPI_UINT64_T, (int)i, 0, MPI_COMM_WORLD,
+				  &requests[count++]);
+	for (unsigned int i = 0; i < w->workers; i++)
+		if (i != w->rank)
+			MPI_Isend(part->sorted[i], (int)part->counts[i], MPI_UINT64_T, (int)i, 0,
+				  MPI_COMM_WORLD, &requests[count++]);
+	MPI_Waitall(count, requests, statuses);
+	for (int i = 0; i < count / 2; i++) {
+		MPI_Get_count(&statuses[i], MPI_UINT64_T, &length);
+		part->counts[statuses[i].MPI_SOURCE] = (size_t)length;
 	}
-	MPI_Waitall(count, requests, MPI_STATUSES_IGNORE);
 }
 
 static void run_mpi(const struct problem *p, struct worker *w, void *state)
 {
 	struct part *part = w->mine;
-	struct inbox *inboxes[WORKERS_MAX];
 
 	(void)state;
-	for (unsigned int i = 0; i < w->workers; i++)
-		inboxes[i] = &part->outgoing[i];
 	for (uint64_t round = 0; round < part->rounds; round++) {
-		make_updates(p, w, part, inboxes);
+		make_updates(p, w, part);
 		WORKER_CALL(w, exchange(w, part));
 		for (unsigned int i = 0; i < w->workers; i++)
 			if (i != w->rank)
-				apply(p, part, part->incoming[i].updates, part->incoming[i].count);
+				apply(p, part, part->arrived[i], part->counts[i]);
 	}
 }
 
@@ -233,7 +254,8 @@ static void allocate(const struct problem *p, struct shared *shared, unsigned in
 
 	t->words =
 	    shared_parts(shared, "table", (word_count(p) / workers + 1) * sizeof(uint64_t), &t->words_stride);
-	t->inboxes = shared_parts(shared, "inboxes", workers * INBOX_BYTES, &t->inboxes_stride);
+	t->inboxes = shared_parts(shared, "inboxes", workers * INBOX_PAGES * sizeof(struct inbox_page),
+				  &t->inboxes_stride);
 }
 
 static void start(const struct problem *p, struct worker *w, void *state)
@@ -247,10 +269,9 @@ static void start(const struct problem *p, struct worker *w, void *state)
 	part->random = random_at((int64_t)first);
 	part->updates_left = worker_first(updates, w->rank + 1, w->workers) - first;
 	part->rounds = (updates / w->workers + 1 + LOOK_AHEAD - 1) / LOOK_AHEAD;
-	if (w->form == FORM_MPI) {
-		part->outgoing = worker_private(w, w->workers * sizeof *part->outgoing);
-		part->incoming = worker_private(w, w->workers * sizeof *part->incoming);
-	}
+	part->sorted = worker_private(w, w->workers * sizeof *part->sorted);
+	if (w->form == FORM_MPI)
+		part->arrived = worker_private(w, w->workers * sizeof *part->arrived);
 	if (w->form == FORM_MPI || p->variant == VARIANT_EXCHANGE)
 		part->words = worker_private(w, (part->end - part->first) * sizeof *part->words);
 	else
