@@ -372,7 +372,7 @@ static bool has_form(const struct session *session, enum form form)
 /* All forms in turn, so that what disturbs the machine disturbs all; the best of each. */
 static void run_variant(struct session *session, const struct output *output)
 {
-	struct measure best[FORMS];
+	struct measure best[FORMS] = {0};
 	uint64_t errors[FORMS] = {0};
 
 	session->serial_kept = false;

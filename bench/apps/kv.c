@@ -268,8 +268,13 @@ static uint64_t choose(const struct problem *p, const struct part *part, uint64_
 static void run(const struct problem *p, struct worker *w, void *state)
 {
 	const struct part *part = w->mine;
+	const struct store *s = state;
 	bool is_update;
 
+	/* Most of it will be used; one call instead of a fault for each page. */
+	for (unsigned int turn = 1; turn < w->workers; turn++)
+		worker_prefetch(w, s->buckets + (w->rank + turn) % w->workers * s->stride,
+				part->count * sizeof(struct bucket), false);
 	for (uint64_t number = part->first; number < part->end; number++) {
 		uint64_t key = choose(p, part, number, &is_update);
 		operate(w, state, key, is_update);
@@ -318,12 +323,11 @@ static void collect(const struct problem *p, struct worker *w, void *state, void
 	const struct store *s = state;
 	struct part *part = w->mine;
 	size_t bytes = part->count * sizeof *part->own, stride = bytes;
-	char *all = NULL;
+	char *all;
 
 	if (w->form == FORM_MPI) {
 		worker_reduce(w, &part->torn, 1, SUM_UINT64);
-		if (w->rank == 0)
-			all = worker_private(w, bytes * w->workers);
+		all = worker_private(w, bytes * w->workers); /* costs address space on other ranks */
 		app_gather(w, part->own, bytes, all);
 		MPI_Win_free(&part->window);
 		if (w->rank)
