@@ -202,7 +202,7 @@ struct result {
 	const char *benchmark, *order, *means, *transport, *host, *commit;
 	uint64_t page_size_bytes, bytes, threads, nodes, stride, window_pages;
 	uint64_t samples, p50_ns, min_ns, max_ns, ns_per_page, bytes_per_s, mb_per_s;
-	uint64_t faults, pages_read_ahead, bytes_fetched;
+	uint64_t faults, faults_per_s, pages_read_ahead, bytes_fetched;
 	uint64_t floor_p50_ns, copy_p50_ns;
 	double ratio, floor_bandwidth_ratio, copy_bandwidth_ratio;
 };
@@ -228,6 +228,7 @@ static const struct column columns[] = {
     {"bytes_per_s", NULL, 0, COLUMN_COUNT, AT(bytes_per_s)},
     {"mb_per_s", "MB/s", 7, COLUMN_COUNT, AT(mb_per_s)},
     {"faults", "Faults", 7, COLUMN_COUNT, AT(faults)},
+    {"faults_per_s", "Faults/s", 8, COLUMN_COUNT, AT(faults_per_s)},
     {"pages_read_ahead", "Ahead", 7, COLUMN_COUNT, AT(pages_read_ahead)},
     {"bytes_fetched", NULL, 0, COLUMN_COUNT, AT(bytes_fetched)},
     {"floor_p50_ns", "FloorP50", 10, COLUMN_NS, AT(floor_p50_ns)},
@@ -271,6 +272,7 @@ static struct result result_of(const struct run *run, const struct row *row)
 	struct distribution copy = collect(row->copy, row->count, &ignored);
 	size_t pages = sides_pages_of(&run->sides, &row->pass), bytes = pages * run->sides.page_bytes;
 	uint64_t passes = d.samples ? d.samples / measuring : 1; /* by all measuring nodes */
+	uint64_t faults = job_sum(row->counts.faults) / passes;
 
 	return (struct result){
 	    .benchmark = "fetch_bandwidth",
@@ -292,7 +294,8 @@ static struct result result_of(const struct run *run, const struct row *row)
 	    .ns_per_page = d.p50_ns / pages,
 	    .bytes_per_s = per_second(bytes * measuring, d.p50_ns),
 	    .mb_per_s = per_second(bytes * measuring, d.p50_ns) / 1000000,
-	    .faults = job_sum(row->counts.faults) / passes,
+	    .faults = faults,
+	    .faults_per_s = per_second(faults, d.p50_ns),
 	    .pages_read_ahead = job_sum(row->counts.pages_read_ahead) / passes,
 	    .bytes_fetched = job_sum(row->counts.bytes_fetched) / passes,
 	    .floor_p50_ns = floor.p50_ns,

@@ -18,7 +18,7 @@ import check
 FIELDS = {
     "benchmark": str, "case": str, "means": str, "page_size_bytes": int, "bytes": int, "threads": int, "nodes": int,
     "transport": str, "stride_pages": int, "window_pages": int, "samples": int, "p50_ns": int, "min_ns": int,
-    "max_ns": int, "ns_per_page": int, "bytes_per_s": int, "mb_per_s": int, "faults": int, "pages_read_ahead": int,
+    "max_ns": int, "ns_per_page": int, "bytes_per_s": int, "mb_per_s": int, "faults": int, "faults_per_s": int, "pages_read_ahead": int,
     "bytes_fetched": int, "floor_p50_ns": int, "floor_bandwidth_ratio": float, "copy_p50_ns": int,
     "copy_bandwidth_ratio": float, "host": str, "commit": str,
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,11 @@ static double ratio(const struct column *column, const void *row)
 
 	memcpy(&value, field(column, row), sizeof value);
 	return value;
+}
+
+static bool is_double(const struct column *column)
+{
+	return column->type == COLUMN_RATIO || column->type == COLUMN_SECONDS;
 }
 
 static const char *text(const struct column *column, const void *row)
@@ -79,6 +85,13 @@ static const char *format_cell(const struct column *column, const void *row, cha
 		return out;
 	case COLUMN_QUANTILES:
 		return "-";
+	case COLUMN_SECONDS:
+		if (isnan(ratio(column, row)))
+			return "-";
+		snprintf(out, VALUE_MAX, "%.4f", ratio(column, row));
+		return out;
+	case COLUMN_BOOL:
+		return number(column, row) == OUTPUT_ABSENT ? "-" : number(column, row) ? "yes" : "no";
 	case COLUMN_COUNT:
 	case COLUMN_BYTES:
 	case COLUMN_NS:
@@ -152,10 +165,14 @@ static void csv_value(FILE *stream, const struct column *column, const void *row
 	if (column->type == COLUMN_TEXT) {
 		if (text(column, row))
 			csv_text(stream, text(column, row));
-	} else if (column->type == COLUMN_RATIO) {
+	} else if (is_double(column)) {
 		if (!isnan(ratio(column, row)))
 			fprintf(stream, "%.6g", ratio(column, row));
-	} else if (column->type != COLUMN_QUANTILES && number(column, row) != OUTPUT_ABSENT) {
+	} else if (column->type == COLUMN_QUANTILES || number(column, row) == OUTPUT_ABSENT) {
+		return;
+	} else if (column->type == COLUMN_BOOL) {
+		fputs(number(column, row) ? "true" : "false", stream);
+	} else {
 		fprintf(stream, "%" PRIu64, number(column, row));
 	}
 }
@@ -201,12 +218,14 @@ static json_t *json_value(const struct column *column, const void *row)
 {
 	if (column->type == COLUMN_TEXT)
 		return text(column, row) ? json_string(text(column, row)) : json_null();
-	if (column->type == COLUMN_RATIO)
+	if (is_double(column))
 		return isnan(ratio(column, row)) ? json_null() : json_real(ratio(column, row));
 	if (column->type == COLUMN_QUANTILES)
 		return json_quantiles(column, row);
 	if (number(column, row) == OUTPUT_ABSENT)
 		return json_null();
+	if (column->type == COLUMN_BOOL)
+		return json_boolean(number(column, row));
 	return json_integer((json_int_t)number(column, row));
 }
 

@@ -15,11 +15,13 @@
 enum output_format { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
 
 enum column_type {
-	COLUMN_TEXT,  /* const char * */
-	COLUMN_COUNT, /* uint64_t */
-	COLUMN_BYTES, /* uint64_t; a size: "2MiB" in the table, bytes elsewhere */
-	COLUMN_NS,    /* uint64_t; microseconds in the table, ns elsewhere */
-	COLUMN_RATIO, /* double */
+	COLUMN_TEXT,	/* const char * */
+	COLUMN_COUNT,	/* uint64_t */
+	COLUMN_BYTES,	/* uint64_t; a size: "2MiB" in the table, bytes elsewhere */
+	COLUMN_NS,	/* uint64_t; microseconds in the table, ns elsewhere */
+	COLUMN_RATIO,	/* double */
+	COLUMN_SECONDS, /* double */
+	COLUMN_BOOL,	/* uint64_t; true or false, in the table yes or no */
 	/* const struct distribution *; NULL: absent. In JSON an array of [percent, ns], nothing elsewhere. */
 	COLUMN_QUANTILES,
 };

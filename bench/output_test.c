@@ -81,6 +81,35 @@ static void what_has_no_value_is_a_dash_in_the_table(void **state)
 	free(text);
 }
 
+static void seconds_and_truth_have_a_form_in_each_format(void **state)
+{
+	const struct {
+		double seconds;
+		uint64_t right;
+	} rows[] = {{1.25, 1}, {NAN, 0}};
+	const struct column both[] = {{"seconds", "Seconds", 8, COLUMN_SECONDS, 0},
+				      {"right", "Right", 5, COLUMN_BOOL, sizeof(double)}};
+	static const char *const expected[] = {
+	    [OUTPUT_TABLE] = "  1.2500   yes\n       -    no\n",
+	    [OUTPUT_JSON] = "{\"seconds\": 1.25, \"right\": true}\n{\"seconds\": null, \"right\": false}\n",
+	    [OUTPUT_CSV] = "1.25,true\n,false\n",
+	};
+
+	(void)state;
+	for (enum output_format format = OUTPUT_TABLE; format <= OUTPUT_CSV; format++) {
+		char *text = NULL;
+		size_t bytes;
+		struct output output = {open_memstream(&text, &bytes), format, both, 2};
+
+		assert_non_null(output.stream);
+		assert_int_equal(output_row(&output, &rows[0]), 0);
+		assert_int_equal(output_row(&output, &rows[1]), 0);
+		fclose(output.stream);
+		assert_string_equal(text, expected[format]);
+		free(text);
+	}
+}
+
 static void times_lose_decimals_as_they_grow(void **state)
 {
 	const struct row rows[] = {
@@ -173,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_table_has_a_header_and_aligned_columns),
 	    cmocka_unit_test(what_has_no_value_is_a_dash_in_the_table),
+	    cmocka_unit_test(seconds_and_truth_have_a_form_in_each_format),
 	    cmocka_unit_test(times_lose_decimals_as_they_grow),
 	    cmocka_unit_test(json_is_one_object_per_line_and_nothing_else),
 	    cmocka_unit_test(quantiles_are_pairs_in_json_and_nothing_elsewhere),

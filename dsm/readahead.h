@@ -8,8 +8,8 @@
  * windows in vain has to show more.
  *
  * Pages that are mapped raise no fault, so nobody sees them being used. What shows that a window was right is
- * the next fault: it comes just behind it. (The windows, and their doubling, are those of Linux' readahead: Wu, Xi
- * and Xu 2008; several streams at once as in the stream buffers of Jouppi 1990.)
+ * the next fault: it comes just behind it. (The windows, and their doubling, are those of Linux' readahead:
+ * Wu, Xi and Xu 2008; several streams at once as in the stream buffers of Jouppi 1990.)
  *
  * One for each lane, used by whoever holds the lane. Knows nothing of regions, userfaultfd or transports. No
  * system call, no allocation.

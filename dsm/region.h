@@ -41,9 +41,9 @@ struct dsm_region {
 	bool hugetlb;
 	bool keeps_hot_pages; /* see publish.c */
 	size_t twins_kept_most;
-	bool sparse;	     /* home pages too come into the file when they are touched */
+	bool sparse;		  /* home pages too come into the file when they are touched */
 	uint32_t readahead_pages; /* of a window, at most; less than READAHEAD_FIRST: none */
-	bool detects_stores; /* false (kernel before 6.4): every mapped page counts as written */
+	bool detects_stores;	  /* false (kernel before 6.4): every mapped page counts as written */
 	struct home_map home;
 	struct page_table table;
 

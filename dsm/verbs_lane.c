@@ -13,8 +13,9 @@
 /* Completions taken by one poll. */
 #define POLL_ENTRIES 16
 
-/* How often a lane polls before it begins to pause and then to sleep between polls. An answer is looked for as
- * often as can be: a pause takes as long as several polls, and half of it is added to what a fault waits. */
+/* How often a lane polls before it begins to pause and then to sleep between polls. An answer is looked for
+ * as often as can be: a pause takes as long as several polls, and half of it is added to what a fault waits.
+ */
 #define POLLS_BEFORE_BACKOFF 1000u
 
 /* How long a stopped queue pair may take to give its requests back. */

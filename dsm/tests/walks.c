@@ -133,11 +133,13 @@ static void switched_off_each_page_comes_alone(void)
 static void shuffle(size_t *pages)
 {
 	srandom(1);
-	for (size_t i = 0; i < PAGES; i++) {
-		size_t j = (size_t)random() % (i + 1);
+	for (size_t i = 0; i < PAGES; i++)
+		pages[i] = i;
+	for (size_t i = 1; i < PAGES; i++) {
+		size_t j = (size_t)random() % (i + 1), page = pages[i];
 
 		pages[i] = pages[j];
-		pages[j] = i;
+		pages[j] = page;
 	}
 }
 
