@@ -107,7 +107,7 @@ def last_words(path):
         lines = [line.strip() for line in file if line.strip()]
     frame = next((index for index, line in enumerate(lines) if set(line) == {"-"}), len(lines))
     said = lines[:frame] or [line for line in lines if set(line) != {"-"}]
-    return said[-1][:300] if said else ""
+    return "; ".join(said[-2:])[:300]
 
 
 def judge(status, limit_s, rows, wrong, said):
