@@ -83,6 +83,14 @@ class Report(unittest.TestCase):
         self.assertIn("1.50 ×", page)
         self.assertNotIn("1.9", page[page.index("<body>"):])
 
+    def test_headlines_are_of_the_most_workers(self):
+        for workers, form, speed_up in ((1, "dsm", 9.1), (2, "dsm", 1.7), (2, "threads", 1.8), (1, "threads", 1.0)):
+            self.add({"benchmark": "app", "name": "lu", "form": form, "nodes": 1, "workers": workers, "speed_up": speed_up,
+                      "seconds": 1, "case_id": "lu.n%d" % workers, "repetition": 1})
+        page = self.page()
+        self.assertIn("<b>1.70 ×</b>", page)
+        self.assertIn("1.80 × by plain threads", page)
+
     def test_texts_are_escaped(self):
         self.add({"benchmark": "<script>x</script>", "note": "a&b<i>", "case_id": "x", "repetition": 1})
         page = self.page()
