@@ -79,8 +79,10 @@ def app_rows(rng):
         for form, efficiency in (("threads", 0.97), ("mpi", 0.93), ("dsm", 0.85)):
             for workers in (1, 2, 4, 8):
                 speed_up = workers ** efficiency * rng.uniform(0.97, 1.03)
-                parts = {"compute_seconds": 7 / speed_up, "fault_seconds": 2 / speed_up, "barrier_seconds": 1 / speed_up,
-                         "other_seconds": 0} if form == "dsm" else {}
+                parts = {"compute_seconds": None, "outside_seconds": 9 / speed_up, "barrier_seconds": 0.7 / speed_up,
+                         "other_seconds": 0.3 / speed_up} if form == "dsm" else {}
+                if name == "jacobi" and form == "dsm":
+                    parts.update(compute_seconds=7 / speed_up, fault_seconds=2 / speed_up)
                 yield {"benchmark": "app", "name": name, "form": form, **parts, "class": "W", "nodes": 1 if form == "threads" else workers,
                        "threads": workers if form == "threads" else 1, "seconds": 10 / speed_up, "speed_up": speed_up,
                        "faults": int(1000 * workers) if form == "dsm" else None,

@@ -75,6 +75,22 @@ class Report(unittest.TestCase):
         self.assertIn("<b>7 µs</b>", page)
         self.assertIn("7.00 × the baseline", page)
 
+    def test_what_was_traced_is_no_measure(self):
+        row = {"benchmark": "app", "name": "jacobi", "form": "dsm", "nodes": 2, "workers": 2, "speed_up": 1.5, "seconds": 1}
+        self.add({**row, "case_id": "jacobi.n2", "repetition": 1})
+        self.add({**row, "speed_up": 1.9, "traced": True, "case_id": "trace.n2", "repetition": 1})
+        page = self.page()
+        self.assertIn("1.50 ×", page)
+        self.assertNotIn("1.9", page[page.index("<body>"):])
+
+    def test_headlines_are_of_the_most_workers(self):
+        for workers, form, speed_up in ((1, "dsm", 9.1), (2, "dsm", 1.7), (2, "threads", 1.8), (1, "threads", 1.0)):
+            self.add({"benchmark": "app", "name": "lu", "form": form, "nodes": 1, "workers": workers, "speed_up": speed_up,
+                      "seconds": 1, "case_id": "lu.n%d" % workers, "repetition": 1})
+        page = self.page()
+        self.assertIn("<b>1.70 ×</b>", page)
+        self.assertIn("1.80 × by plain threads", page)
+
     def test_texts_are_escaped(self):
         self.add({"benchmark": "<script>x</script>", "note": "a&b<i>", "case_id": "x", "repetition": 1})
         page = self.page()

@@ -107,7 +107,7 @@ def last_words(path):
         lines = [line.strip() for line in file if line.strip()]
     frame = next((index for index, line in enumerate(lines) if set(line) == {"-"}), len(lines))
     said = lines[:frame] or [line for line in lines if set(line) != {"-"}]
-    return said[-1][:300] if said else ""
+    return "; ".join(said[-2:])[:300]
 
 
 def judge(status, limit_s, rows, wrong, said):
@@ -171,8 +171,9 @@ def run_once(case, repetition, command, results):
               "failure": failure or None, "exit_status": status, "seconds": round(time.monotonic() - start, 3),
               "rows": 0 if failure else len(rows), "command": command, "settings": case.settings,
               "stdout": name + ".out", "stderr": name + ".err"}
+    mark = {"traced": True} if case.trace else {}  # costs time: not to be mixed with those that are not
     if not failure:  # what a run has printed before it failed is in its log, and no result
-        results.append("results.jsonl", [{**row, "case_id": case.id, "repetition": repetition} for row in rows])
+        results.append("results.jsonl", [{**row, **mark, "case_id": case.id, "repetition": repetition} for row in rows])
     results.append("runs.jsonl", [record])
     return record
 

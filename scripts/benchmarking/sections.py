@@ -330,7 +330,15 @@ APP_COLUMNS = [
     ("runs", get("runs")),
 ]
 # Where an application's time goes, in words.
-PARTS = {"compute_seconds": "computing", "fault_seconds": "faults", "barrier_seconds": "barriers", "other_seconds": "other"}
+PARTS = {"compute_seconds": "computing", "fault_seconds": "faults", "together": "computing and faults",
+         "barrier_seconds": "barriers", "other_seconds": "other calls"}
+
+
+def parts_of(row):
+    """{part: ns}; where faults are not timed, what is outside of calls is computing and faults together."""
+    if not rows.is_number(row.get("compute_seconds")):
+        row = {**row, "together": row.get("outside_seconds")}
+    return {words: 1e9 * (row.get(part) or 0) for part, words in PARTS.items()}
 
 
 def parts_plot(data):
@@ -338,12 +346,13 @@ def parts_plot(data):
     bars = []
     for name in dict.fromkeys(app_name(row) for row in data):
         some = [row for row in data if app_name(row) == name and row.get("form") == "dsm"
-                and any(rows.is_number(row.get(part)) for part in PARTS)]
+                and rows.is_number(row.get("barrier_seconds"))]
         if some:
             row = max(some, key=workers_of)
             bars.append(("%s, %s" % (name, rows.counted(workers_of(row), "worker", "workers")),
-                         {words: 1e9 * (row.get(part) or 0) for part, words in PARTS.items()}))
-    return plots.stacked("app-parts", "Where the time goes", bars, list(PARTS.values())) if bars else None
+                         parts_of(row)))
+    parts = [part for part in PARTS.values() if any(values[part] for _, values in bars)]
+    return plots.stacked("app-parts", "Where the time goes, in Minorca's form", bars, parts) if bars else None
 
 
 def against_mpi(data):
@@ -354,10 +363,10 @@ def against_mpi(data):
 
 
 def applications(directory):
-    data = rows.merged(directory.of("app"), directory.known)
+    data = rows.merged([row for row in directory.of("app") if not row.get("traced")], directory.known)
     if not data:
         return "Applications, and their speed-up: no result of bench/apps."
-    section = Section("applications", "Applications", "Speed-up of the same computation in three forms.")
+    section = Section("applications", "Applications", "Speed-up of the same computation in three forms, over the serial program of the same run.")
     by_name = {}
     for row in data:
         by_name.setdefault(app_name(row), []).append(row)
@@ -368,7 +377,7 @@ def applications(directory):
             points = sorted({workers_of(row): row["speed_up"] for row in some
                              if row.get("form") == form and rows.is_number(row.get("speed_up"))}.items())
             label, colour = FORMS.get(form, (str(form), 3))
-            if points:
+            if points and form != "serial":
                 lines.append(plots.Line(label, [x for x, _ in points], [y for _, y in points], colour))
         if lines:
             section.plots.append(plots.speed_up("app-%d" % index, name, lines))
