@@ -148,6 +148,9 @@ silenced() {
 repeats() { cat /sys/class/infiniband/*/ports/1/hw_counters/completer_retry_err; }
 have_repeated() { [ "$(repeats)" -gt "$1" ]; }
 
+# has_sent PACKETS: this guest's device has, so that a job is at work.
+has_sent() { [ "$(cat /sys/class/infiniband/*/ports/1/hw_counters/sent_pkts)" -gt "$1" ]; }
+
 # lose HOW SECONDS GUEST: how is silence or link-down. @return 1: nobody noticed, so that nothing is tested.
 lose() {
 	local before
@@ -159,11 +162,12 @@ lose() {
 # For less than the device tries again, which is 7.5 s here: in either direction, for longer than a single try, and for
 # most of the time. The job asks for time enough, and what is lost is added to it.
 interrupted() {
-	local problem='' status=0 job
+	local problem='' status=0 job sent
 	export MINORCA_TIMEOUT=20
+	sent=$(cat /sys/class/infiniband/*/ports/1/hw_counters/sent_pkts)
 	mpirun -n 2 "$bin/differential" --seconds=16 >"$logs/log" 2>&1 &
 	job=$!
-	sleep 5
+	await 30 has_sent $((sent + 500))
 	lose silence 2 "$last_guest" && sleep 1 && lose link-down 1.5 "$HOSTNAME" && sleep 1 && lose silence 4 "$last_guest" ||
 		problem='no request was sent again'
 	wait "$job" || status=$?
