@@ -2,11 +2,12 @@
 # Faults on the virtual cluster, over verbs: what the nodes that are left make of a node that is killed, powered off, or
 # out of reach. What is checked of the calls is in lost_peer.c; here, what was said to people. Prints TAP.
 #
-# usage: cluster_faults killed | powered-off | silenced | interrupted
+# usage: cluster_faults killed | powered-off | silenced | interrupted | undisturbed
 #   killed        one guest: a node kills itself, at one kind of waiting point after another
 #   powered-off   two guests: the last one is powered off, while jobs wait at several points. It is gone then
 #   silenced      two guests: nothing comes from the last one, for longer than the fabric tries again
 #   interrupted   the same, for shorter: nothing but time is lost
+#   undisturbed   two guests: no fault, and none is made by the network: long reads need no second try
 #
 # To be run in guest 0. The jobs' messages go to files: mpirun may react to a lost guest whenever it likes.
 # shellcheck disable=SC2317 # functions that are arguments of another
@@ -147,6 +148,9 @@ silenced() {
 repeats() { cat /sys/class/infiniband/*/ports/1/hw_counters/completer_retry_err; }
 have_repeated() { [ "$(repeats)" -gt "$1" ]; }
 
+# has_sent PACKETS: this guest's device has, so that a job is at work.
+has_sent() { [ "$(cat /sys/class/infiniband/*/ports/1/hw_counters/sent_pkts)" -gt "$1" ]; }
+
 # lose HOW SECONDS GUEST: how is silence or link-down. @return 1: nobody noticed, so that nothing is tested.
 lose() {
 	local before
@@ -158,11 +162,12 @@ lose() {
 # For less than the device tries again, which is 7.5 s here: in either direction, for longer than a single try, and for
 # most of the time. The job asks for time enough, and what is lost is added to it.
 interrupted() {
-	local problem='' status=0 job
+	local problem='' status=0 job sent
 	export MINORCA_TIMEOUT=20
+	sent=$(cat /sys/class/infiniband/*/ports/1/hw_counters/sent_pkts)
 	mpirun -n 2 "$bin/differential" --seconds=16 >"$logs/log" 2>&1 &
 	job=$!
-	sleep 5
+	await 30 has_sent $((sent + 500))
 	lose silence 2 "$last_guest" && sleep 1 && lose link-down 1.5 "$HOSTNAME" && sleep 1 && lose silence 4 "$last_guest" ||
 		problem='no request was sent again'
 	wait "$job" || status=$?
@@ -170,6 +175,26 @@ interrupted() {
 	! grep -q '^not ok' "$logs/log" || problem="$problem; a case failed"
 	grep -q '^ok' "$logs/log" || problem="$problem; nothing was tested"
 	report 'interrupted for a moment: it costs time only' "$problem" "$logs/log"
+}
+
+# How often the devices of all guests have.
+all_repeats() {
+	local i sum=0
+	for ((i = 0; i < VCLUSTER_GUESTS; i++)); do
+		sum=$((sum + $(vguest run "vm$i" 'cat /sys/class/infiniband/*/ports/1/hw_counters/completer_retry_err')))
+	done
+	echo $sum
+}
+
+# Reads that are long enough for queues to fill on the way. A network that loses packets then, or changes their order,
+# costs a time-out each time, and hides in tests that are just slow.
+undisturbed() {
+	local problem='' before repeated
+	before=$(all_repeats)
+	mpirun -n 2 "$bin/../../bench/read_bandwidth" --time=1 --case=split_read >"$logs/log" 2>&1 || problem="ended with $?"
+	repeated=$(($(all_repeats) - before))
+	[ $repeated = 0 ] || problem="$problem; $repeated times requests were sent again"
+	report 'no fault: no request is sent again' "$problem" "$logs/log"
 }
 
 case ${1:-} in
@@ -182,6 +207,7 @@ killed) killed ;;
 powered-off) powered_off ;;
 silenced) silenced ;;
 interrupted) interrupted ;;
+undisturbed) undisturbed ;;
 *)
 	echo "cluster_faults: what is \"${1:-}\"?" >&2
 	exit 2

@@ -30,20 +30,24 @@ qemu_command() {
 	add_network "$1"
 }
 
-# add_network GUEST: each guest is on a hub, also when there are two only: when its peer goes away the link stays up,
-# as on a switch. The hub is in guest 0's QEMU. A guest that is alone makes a pair of virtual Ethernets for itself.
+# add_network GUEST: a cable to each other guest; the lower one plugs it in. Not QEMU's hub (hubport): when a receiver has
+# room again, it hands on what waits before the hub ahead of what waits behind it. Soft-RoCE does not ask again for a
+# packet that came too late: the READ stalls until its timer is up. A guest that is alone makes a pair of virtual
+# Ethernets for itself.
 add_network() {
-	local i
-	[ "$guests" -gt 1 ] || return 0
-	qemu+=(-netdev "hubport,id=port,hubid=0"
-		-device "virtio-net-pci,netdev=port,mac=52:54:00:77:00:$(printf %02x "$1"),host_mtu=$mtu,romfile=")
-	if [ "$1" -gt 0 ]; then
-		qemu+=(-netdev "stream,id=cable,server=on,addr.type=unix,addr.path=$tmp/net.$1"
-			-netdev "hubport,id=uplink,hubid=0,netdev=cable")
-		return
-	fi
-	for ((i = 1; i < guests; i++)); do
-		qemu+=(-netdev "stream,id=cable$i,addr.type=unix,addr.path=$tmp/net.$i"
-			-netdev "hubport,id=port$i,hubid=0,netdev=cable$i")
+	local peer
+	for ((peer = 0; peer < guests; peer++)); do
+		[ "$peer" != "$1" ] || continue
+		qemu+=(-netdev "stream,id=cable$peer,$(cable_end "$1" "$peer")"
+			-device "virtio-net-pci,netdev=cable$peer,mac=$(printf '52:54:00:77:%02x:%02x' "$peer" "$1"),host_mtu=$mtu,romfile=")
 	done
+}
+
+# cable_end GUEST PEER
+cable_end() {
+	if [ "$1" -lt "$2" ]; then
+		echo "server=off,addr.type=unix,addr.path=$tmp/net.$1.$2"
+	else
+		echo "server=on,addr.type=unix,addr.path=$tmp/net.$2.$1"
+	fi
 }
