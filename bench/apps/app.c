@@ -22,7 +22,7 @@
 
 /* What one run of a form came to; of all nodes together. */
 struct measure {
-	uint64_t ns;
+	uint64_t ns;		      /* of the worker that took longest from barrier to barrier */
 	uint64_t barrier_ns, call_ns; /* of all workers */
 	uint64_t page_bytes;
 	struct dsm_stats stats;
@@ -133,7 +133,6 @@ struct run {
 	const struct problem *problem;
 	struct shared *shared;
 	void *state;
-	uint64_t began_ns, ended_ns;
 };
 
 static void start_worker(void *argument, unsigned int thread)
@@ -155,15 +154,13 @@ static void time_worker(void *argument, unsigned int thread)
 		job_fail("no statistics");
 	worker_barrier(worker); /* no thread of this node counts anything before that */
 	worker->barrier_ns = worker->call_ns = 0;
-	if (thread == 0)
-		run->began_ns = timer_now_ns();
+	uint64_t began_ns = timer_now_ns();
 	if (worker->form == FORM_MPI)
 		run->app->run_mpi(run->problem, worker, run->state);
 	else
 		run->app->run(run->problem, worker, run->state);
 	worker_barrier(worker);
-	if (thread == 0)
-		run->ended_ns = timer_now_ns();
+	worker->run_ns = timer_now_ns() - began_ns;
 }
 
 static void finish_worker(void *argument, unsigned int thread)
@@ -186,11 +183,13 @@ static void collect(struct session *session, struct run *run)
 /* Reads the statistics into @measure, and the workers' clocks. */
 static void note(struct run *run, enum form form, unsigned int threads, struct measure *measure)
 {
-	*measure = (struct measure){.ns = run->ended_ns - run->began_ns,
-				    .page_bytes = shared_page_bytes(run->shared)};
+	*measure = (struct measure){.page_bytes = shared_page_bytes(run->shared)};
 	for (unsigned int i = 0; i < threads; i++) {
-		measure->barrier_ns += shared_worker(run->shared, i)->barrier_ns;
-		measure->call_ns += shared_worker(run->shared, i)->call_ns;
+		const struct worker *worker = shared_worker(run->shared, i);
+		if (worker->run_ns > measure->ns)
+			measure->ns = worker->run_ns;
+		measure->barrier_ns += worker->barrier_ns;
+		measure->call_ns += worker->call_ns;
 	}
 	if (form != FORM_DSM)
 		return;
@@ -236,6 +235,7 @@ static void sum_nodes(struct measure *measure)
 
 	for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++)
 		*sums[i] = job_sum(*sums[i]);
+	measure->ns = ~job_minimum(~measure->ns); /* the maximum */
 }
 
 static struct measure run_form(struct session *session, enum form form)

@@ -40,7 +40,7 @@ struct part {
 	uint32_t *edges;      /* places of neighbours among contributions */
 	double *inverse;      /* 1 / out-degree; 0: nowhere to go */
 	double *ranks;
-	double *contributions; /* MPI: of all */
+	double *contributions; /* MPI, Minorca: of all */
 };
 
 static const struct graph *graph_of(const struct problem *p)
@@ -80,6 +80,23 @@ static void pull(const struct problem *p, const struct part *part, const double 
 	}
 }
 
+/*
+ * Contributions are read in random order, many times each: from private memory on hugepages, that misses the
+ * TLB less often than from pages of 4 KiB, and pays for the copy.
+ */
+static char *copy_contributions(struct worker *w, const struct pagerank *s, const char *contributions)
+{
+	const struct part *part = w->mine;
+	char *copy = (char *)part->contributions;
+
+	for (unsigned int turn = 0; turn < w->workers; turn++) {
+		size_t at = (w->rank + turn) % w->workers * s->stride;
+		worker_prefetch(w, contributions + at, s->stride, false);
+		memcpy(copy + at, contributions + at, s->stride);
+	}
+	return copy;
+}
+
 static void run(const struct problem *p, struct worker *w, void *state)
 {
 	struct part *part = w->mine;
@@ -91,9 +108,8 @@ static void run(const struct problem *p, struct worker *w, void *state)
 		worker_prefetch(w, mine, (part->end - part->first) * sizeof *mine, true);
 		double nowhere = contribute(part, mine);
 		worker_reduce(w, &nowhere, 1, SUM_DOUBLE);
-		for (unsigned int turn = 1; turn < w->workers; turn++)
-			worker_prefetch(w, contributions + (w->rank + turn) % w->workers * s->stride,
-					s->stride, false);
+		if (w->form == FORM_DSM)
+			contributions = copy_contributions(w, s, contributions);
 		pull(p, part, (const double *)contributions, nowhere);
 	}
 }
@@ -165,6 +181,7 @@ static uint32_t place_of(const struct problem *p, const struct worker *w, const 
 static void start(const struct problem *p, struct worker *w, void *state)
 {
 	const struct graph *graph = graph_of(p);
+	const struct pagerank *s = state;
 	struct part *part = w->mine = worker_private(w, sizeof *part);
 
 	part->first = worker_first(graph->vertices, w->rank, w->workers);
@@ -177,8 +194,10 @@ static void start(const struct problem *p, struct worker *w, void *state)
 	part->ranks = worker_private(w, count * sizeof *part->ranks);
 	if (w->form == FORM_MPI)
 		part->contributions = worker_private(w, graph->vertices * sizeof *part->contributions);
+	else if (w->form == FORM_DSM)
+		part->contributions = worker_private(w, w->workers * s->stride);
 	for (uint64_t e = 0; e < edges; e++)
-		part->edges[e] = place_of(p, w, state, graph->neighbours[first_edge + e]);
+		part->edges[e] = place_of(p, w, s, graph->neighbours[first_edge + e]);
 	for (size_t v = 0; v <= count; v++)
 		part->edges_from[v] = graph->first[part->first + v] - first_edge;
 	for (size_t v = 0; v < count; v++) {

@@ -28,6 +28,7 @@ struct worker {
 	enum form form;
 	unsigned int rank, workers;   /* among all; those of a node follow each other */
 	unsigned int thread, threads; /* of this node */
+	uint64_t run_ns;	      /* the whole run */
 	void *mine;		      /* the application's, for this worker */
 	uint64_t barrier_ns;	      /* spent waiting for others, where that can be told */
 	uint64_t call_ns;	      /* spent in calls that synchronise or communicate, waiting included */
