@@ -36,7 +36,7 @@ struct result {
 	double seconds, serial_seconds, speed_up, rate;
 	uint64_t verified, errors;
 	uint64_t faults, faults_read, faults_write, faults_upgrade, bytes_fetched, bytes_published,
-	    pages_prefetched;
+	    pages_prefetched, pages_read_ahead;
 	double outside_seconds, compute_seconds, fault_seconds, barrier_seconds, other_seconds;
 };
 
@@ -68,6 +68,7 @@ static const struct column columns[] = {
     {"faults_write", NULL, 0, COLUMN_COUNT, AT(faults_write)},
     {"faults_upgrade", NULL, 0, COLUMN_COUNT, AT(faults_upgrade)},
     {"pages_prefetched", NULL, 0, COLUMN_COUNT, AT(pages_prefetched)},
+    {"pages_read_ahead", NULL, 0, COLUMN_COUNT, AT(pages_read_ahead)},
     {"bytes_fetched", "Fetched", 11, COLUMN_COUNT, AT(bytes_fetched)},
     {"bytes_published", "Published", 11, COLUMN_COUNT, AT(bytes_published)},
     {"outside_seconds", "Outside", 8, COLUMN_SECONDS, AT(outside_seconds)},
@@ -229,9 +230,9 @@ static void run_here(struct session *session, enum form form, struct measure *me
 static void sum_nodes(struct measure *measure)
 {
 	struct dsm_stats *s = &measure->stats;
-	uint64_t *sums[] = {&measure->barrier_ns, &measure->call_ns,   &s->faults,
-			    &s->faults_read,	  &s->faults_write,    &s->faults_upgrade,
-			    &s->bytes_fetched,	  &s->bytes_published, &s->pages_prefetched};
+	uint64_t *sums[] = {&measure->barrier_ns, &measure->call_ns,   &s->faults,	  &s->faults_read,
+			    &s->faults_write,	  &s->faults_upgrade,  &s->bytes_fetched, &s->bytes_published,
+			    &s->pages_prefetched, &s->pages_read_ahead};
 
 	for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++)
 		*sums[i] = job_sum(*sums[i]);
@@ -293,6 +294,7 @@ static void add_statistics(const struct measure *measure, struct result *row)
 	row->faults_write = measure->stats.faults_write;
 	row->faults_upgrade = measure->stats.faults_upgrade;
 	row->pages_prefetched = measure->stats.pages_prefetched;
+	row->pages_read_ahead = measure->stats.pages_read_ahead;
 	row->bytes_fetched = measure->stats.bytes_fetched;
 	row->bytes_published = measure->stats.bytes_published;
 }
@@ -300,7 +302,8 @@ static void add_statistics(const struct measure *measure, struct result *row)
 static void add_no_statistics(struct result *row)
 {
 	row->page_size_bytes = row->faults = row->faults_read = row->faults_write = row->faults_upgrade =
-	    row->pages_prefetched = row->bytes_fetched = row->bytes_published = OUTPUT_ABSENT;
+	    row->pages_prefetched = row->pages_read_ahead = row->bytes_fetched = row->bytes_published =
+		OUTPUT_ABSENT;
 }
 
 /* Means over workers. In the Minorca form, faults are outside of calls, as computing is: nobody has measured

@@ -23,7 +23,7 @@ FIELDS = {
 }
 COUNTERS = {
     "page_size_bytes": int, "transport": str, "faults": int, "faults_read": int, "faults_write": int,
-    "faults_upgrade": int, "pages_prefetched": int, "bytes_fetched": int, "bytes_published": int,
+    "faults_upgrade": int, "pages_prefetched": int, "pages_read_ahead": int, "bytes_fetched": int, "bytes_published": int,
 }
 
 
