@@ -93,9 +93,12 @@ static uint32_t lock_ahead(struct dsm_region *r, size_t page, const struct reada
 
 	for (; count < stream->window; count++) {
 		size_t next = page + (size_t)(stream->step * count); /* below 0 is above all */
+
+		if (next >= r->table.count || home_of(&r->home, next) != home)
+			break;
 		struct page *p = &r->table.pages[next];
 
-		if (next >= r->table.count || home_of(&r->home, next) != home || !page_try_lock(p))
+		if (!page_try_lock(p))
 			break;
 		if (p->state != PAGE_UNMAPPED || p->flags & PAGE_LOST) {
 			page_unlock(p);
@@ -141,10 +144,11 @@ static bool map_ahead(struct lane *lane, struct dsm_region *r, size_t page, bool
 	for (uint32_t i = 1; i < locked; i++)
 		page_unlock(&r->table.pages[page + (size_t)(stream->step * i)]);
 	readahead_taken(stream, place, done ? done : 1);
-	if (done)
-		stats_add(&lane->stats.pages_read_ahead, done - 1);
+	if (!done)
+		return false;
+	stats_add(&lane->stats.pages_read_ahead, done - 1);
 	trace_pages(lane, done);
-	return done;
+	return true;
 }
 
 /* The page is not mapped: complete it, and map it. */

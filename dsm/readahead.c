@@ -63,7 +63,7 @@ static struct readahead_stream *find_stream(struct readahead *r, uint64_t place,
 			stream->continued++;
 			widen(stream, window_most);
 		} else if (comes_out_at(stream, place)) {
-			stream->window = YOUNG_WINDOW / 2;
+			stream->window = YOUNG_WINDOW / 2 < window_most ? YOUNG_WINDOW / 2 : window_most;
 		} else {
 			if (is_young(stream) && r->time - stream->used > YOUNG_FAULTS)
 				end_stream(r, stream);

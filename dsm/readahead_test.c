@@ -231,6 +231,31 @@ static void who_has_walked_and_touches_pages_at_random_gets_little(void **state)
 	reader_close(&r);
 }
 
+/* A region's number is given again, to one with larger pages perhaps. */
+static void no_window_is_larger_than_what_is_asked_for(void **state)
+{
+	struct readahead r = {0};
+	struct readahead_stream *stream = NULL;
+	uint64_t place = readahead_place(REGION, 0);
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		stream = readahead_fault(&r, place, MOST);
+		if (stream)
+			readahead_taken(stream, place, stream->window);
+		place = stream ? stream->next : place + 1;
+	}
+	assert_non_null(stream);
+	assert_int_equal(stream->window, MOST);
+	stream = readahead_fault(&r, place + 5, 4); /* where it may have come out */
+	assert_non_null(stream);
+	assert_true(stream->window <= 4);
+	readahead_taken(stream, place + 5, stream->window);
+	stream = readahead_fault(&r, stream->next, 4);
+	assert_non_null(stream);
+	assert_int_equal(stream->window, 4);
+}
+
 static void regions_are_told_apart(void **state)
 {
 	struct readahead r = {0};
@@ -257,6 +282,7 @@ int main(void)
 	    cmocka_unit_test(short_runs_cost_little),
 	    cmocka_unit_test(a_walk_is_followed_past_pages_that_are_here),
 	    cmocka_unit_test(who_has_walked_and_touches_pages_at_random_gets_little),
+	    cmocka_unit_test(no_window_is_larger_than_what_is_asked_for),
 	    cmocka_unit_test(regions_are_told_apart),
 	};
 

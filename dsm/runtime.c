@@ -376,8 +376,9 @@ int dsm_init(int *argc, char ***argv)
 	if (!error) {
 		runtime.started = true; /* the heap's regions are made as any */
 		error = heap_create();
-		trace_open();
 	}
+	if (!error)
+		trace_open();
 	if (error) {
 		bool owns_mpi = runtime.owns_mpi;
 		tear_down();

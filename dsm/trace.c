@@ -86,7 +86,7 @@ static int make_traces(size_t faults)
 	free_traces();
 	traces = calloc(lanes_count(), sizeof *traces);
 	for (unsigned i = 0; traces && i < lanes_count(); i++) {
-		traces[i].faults = malloc(faults * sizeof *traces[i].faults);
+		traces[i].faults = reallocarray(NULL, faults, sizeof *traces[i].faults);
 		if (!traces[i].faults) {
 			free_traces();
 			break;
@@ -228,13 +228,27 @@ static const char *kind_name(enum dsm_fault_kind kind)
 	return kind == DSM_FAULT_READ ? "read" : kind == DSM_FAULT_WRITE ? "write" : "upgrade";
 }
 
+/* A name may have commas and quotes: RFC 4180. */
+static void write_name(FILE *file, const char *name)
+{
+	putc('"', file);
+	for (; *name; name++) {
+		if (*name == '"')
+			putc('"', file);
+		putc(*name, file);
+	}
+	putc('"', file);
+}
+
 static void write_fault(FILE *file, const struct dsm_fault_trace *fault, double ns_per_tick)
 {
 	uint64_t entered = fault->at[DSM_MOMENT_ENTERED], left = fault->at[DSM_MOMENT_LEFT];
 
-	fprintf(file, "%.0f,%.0f,%s,%" PRIu64 ",%s,%" PRIu32 "\n",
-		(double)(entered - opened_ticks) * ns_per_tick, (double)(left - entered) * ns_per_tick,
-		fault->region, fault->page_index, kind_name(fault->kind), fault->pages);
+	fprintf(file, "%.0f,%.0f,", (double)(entered - opened_ticks) * ns_per_tick,
+		(double)(left - entered) * ns_per_tick);
+	write_name(file, fault->region);
+	fprintf(file, ",%" PRIu64 ",%s,%" PRIu32 "\n", fault->page_index, kind_name(fault->kind),
+		fault->pages);
 }
 
 static uint64_t write_faults(FILE *file)
@@ -252,21 +266,26 @@ static uint64_t write_faults(FILE *file)
 	return left_out;
 }
 
-void trace_close(void)
+/* What there is, also if the program has ended the trace itself. */
+static void write_file(void)
 {
 	char path[sizeof runtime.settings.trace + 16];
 
-	if (runtime.settings.trace[0] && !dsm_trace_stop()) {
-		snprintf(path, sizeof path, "%s.%d.csv", runtime.settings.trace, runtime.node);
-		FILE *file = fopen(path, "we");
-		uint64_t left_out = file ? write_faults(file) : 0;
+	snprintf(path, sizeof path, "%s.%d.csv", runtime.settings.trace, runtime.node);
+	FILE *file = fopen(path, "we");
+	uint64_t left_out = file ? write_faults(file) : 0;
 
-		if (!file || fclose(file))
-			report("cannot write %s: %s", path, strerror(errno));
-		else if (left_out)
-			report("%s: %" PRIu64 " faults are left out; MINORCA_TRACE_FAULTS keeps more", path,
-			       left_out);
-	}
-	trace_on = false;
+	if (!file || fclose(file))
+		report("cannot write %s: %s (MINORCA_TRACE)", path, strerror(errno));
+	else if (left_out)
+		report("%s: %" PRIu64 " faults are left out; MINORCA_TRACE_FAULTS keeps more", path,
+		       left_out);
+}
+
+void trace_close(void)
+{
+	dsm_trace_stop(); /* whoever has begun it: nobody writes any more to what is freed */
+	if (runtime.settings.trace[0] && traces)
+		write_file();
 	free_traces();
 }

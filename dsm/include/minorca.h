@@ -511,7 +511,7 @@ static inline uint64_t dsm_trace_ticks(void)
 #ifdef __x86_64__
 	uint32_t low, high, cpu;
 
-	__asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(cpu));
+	__asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(cpu) : : "memory");
 	return (uint64_t)high << 32 | low;
 #else
 #error "faults are resolved on x86-64 only"
@@ -526,7 +526,8 @@ void dsm_trace_clock(struct dsm_trace_clock *clock);
  * before. One thread at a time, as the next two.
  *
  * @param faults  how many to keep for each lane (MINORCA_LANES; a thread uses one); further ones are counted
- * @return 0; -EINVAL: not started, or 0; -EBUSY: tracing already; -ENOMEM.
+ * @return 0; -EINVAL: not started, or @faults is 0; -EBUSY: tracing already (MINORCA_TRACE does: stop it
+ * first); -ENOMEM.
  */
 int dsm_trace_start(size_t faults);
 

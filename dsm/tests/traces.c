@@ -15,6 +15,7 @@
 
 #define PAGE ((size_t)4096)
 #define PAGES ((size_t)512)
+#define NAME "tra,\"ced" /* as it may be */
 
 static int node;
 static dsm_region *region;
@@ -31,7 +32,7 @@ static void make(enum dsm_delivery delivery)
 	const struct dsm_region_options options = {
 	    .home = DSM_HOME_NODE, .delivery = delivery, .readahead = DSM_READAHEAD_OFF};
 
-	CHECK_EQUAL(dsm_region_create("traced", PAGES * PAGE, &options, &region), 0);
+	CHECK_EQUAL(dsm_region_create(NAME, PAGES * PAGE, &options, &region), 0);
 	base = dsm_region_base(region);
 	for (size_t page = 0; page < PAGES && node == 0; page++)
 		base[page * PAGE] = 1;
@@ -94,7 +95,7 @@ static void check_fault(const struct dsm_fault_trace *fault, unsigned *seen)
 	CHECK_EQUAL((uintptr_t)fault->page, (uintptr_t)(base + page * PAGE));
 	CHECK_EQUAL(fault->kind, expected_kind(page, seen[page]));
 	CHECK_EQUAL(fault->pages, 1);
-	CHECK(!strcmp(fault->region, "traced"));
+	CHECK(!strcmp(fault->region, NAME));
 	CHECK_EQUAL(fault->at[DSM_MOMENT_READ] != 0, fault->kind != DSM_FAULT_UPGRADE);
 	seen[page]++;
 }
@@ -119,6 +120,38 @@ static void every_fault_is_there(enum dsm_delivery delivery)
 		CHECK_EQUAL(count, expected);
 		for (size_t i = 0; i < count; i++)
 			check_fault(&faults[i], seen);
+	}
+	drop();
+}
+
+/* Some of the pages of a walk are here already: where a window would begin with one of them, too. */
+static void faults_that_read_ahead_say_how_far(void)
+{
+	static struct dsm_fault_trace faults[PAGES];
+	const struct dsm_region_options options = {.home = DSM_HOME_NODE};
+	uint64_t pages = 0;
+	size_t count = 0;
+
+	nodes_case("faults that read ahead say how far");
+	CHECK_EQUAL(dsm_region_create(NAME, PAGES * PAGE, &options, &region), 0);
+	base = dsm_region_base(region);
+	for (size_t page = 0; page < PAGES && node == 0; page++)
+		base[page * PAGE] = 1;
+	barrier();
+	for (size_t page = 5; page < PAGES && node; page += 7)
+		CHECK_EQUAL(dsm_prefetch((const void *)(base + page * PAGE), PAGE, false), 0);
+	CHECK_EQUAL(dsm_trace_start(PAGES), 0);
+	for (size_t page = 0; page < PAGES && node; page++)
+		CHECK_EQUAL(base[page * PAGE], 1);
+	CHECK_EQUAL(dsm_trace_stop(), 0);
+	CHECK_EQUAL(dsm_trace_read(faults, PAGES, &count, NULL), 0);
+	for (size_t i = 0; i < count && node; i++) {
+		CHECK(faults[i].pages >= 1);
+		pages += faults[i].pages;
+	}
+	if (node) {
+		CHECK(count < PAGES / 2);
+		CHECK_EQUAL(pages, PAGES - (PAGES - 5 + 6) / 7);
 	}
 	drop();
 }
@@ -149,6 +182,8 @@ static void misuse_is_refused(void)
 
 	nodes_case("misuse is refused");
 	CHECK_EQUAL(dsm_trace_start(0), -EINVAL);
+	CHECK_EQUAL(dsm_trace_start(SIZE_MAX / sizeof fault + 2),
+		    -ENOMEM); /* times its size: a small number */
 	CHECK_EQUAL(dsm_trace_stop(), -EINVAL);
 	CHECK_EQUAL(dsm_trace_read(&fault, 1, &count, NULL), -EINVAL);
 	CHECK_EQUAL(dsm_trace_start(1), 0);
@@ -240,8 +275,8 @@ static bool check_file(const char *prefix)
 		return false;
 	wrong += strcmp(line, "time_ns,duration_ns,region,page,access,pages\n") != 0;
 	for (; fgets(line, sizeof line, file); lines++)
-		wrong += sscanf(line, "%lf,%lf,traced,%lu,%15[a-z],%u", &f.time_ns, &f.duration_ns, &f.page,
-				f.access, &f.pages) != 5 ||
+		wrong += sscanf(line, "%lf,%lf,\"tra,\"\"ced\",%lu,%15[a-z],%u", &f.time_ns, &f.duration_ns,
+				&f.page, f.access, &f.pages) != 5 ||
 			 f.page >= PAGES || f.duration_ns <= 0 || f.pages != 1;
 	fclose(file);
 	unlink(path);
@@ -276,7 +311,9 @@ int main(int argc, char **argv)
 	the_counter_is_measured();
 	every_fault_is_there(DSM_DELIVERY_INLINE);
 	every_fault_is_there(DSM_DELIVERY_THREAD_BLOCK);
+	faults_that_read_ahead_say_how_far();
 	what_there_is_no_room_for_is_counted();
 	tracing_begins_and_ends_while_threads_fault();
+	CHECK_EQUAL(dsm_trace_start(10), 0); /* and the runtime ends */
 	return nodes_end();
 }
