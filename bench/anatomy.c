@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench/awake.h"
+#include "bench/collect.h"
 #include "bench/team.h"
 #include "bench/timer.h"
 
@@ -253,32 +254,12 @@ static void *allocate(size_t bytes)
 	return memory;
 }
 
-/* All nodes' samples, in an order that is the same for all series of a fault; on node 0, to be freed. */
-static uint64_t *gather(struct dissection *d, unsigned int series, size_t *count)
-{
-	uint64_t total = job_sum(d->sampled[series]);
-	uint64_t *all = allocate((total + 1) * sizeof *all);
-
-	*count = job_gather(d->samples[series], d->sampled[series], all);
-	return all;
-}
-
-static struct distribution distribution_of_series(struct dissection *d, unsigned int series)
-{
-	size_t count;
-	uint64_t *all = gather(d, series, &count);
-	struct distribution result = distribution_of(all, count);
-
-	free(all);
-	return result;
-}
-
 /* The mean of a series over the faults that took @low to @high ns as a whole. */
 static uint64_t mean_of(struct dissection *d, unsigned int series, const uint64_t *whole, uint64_t low,
 			uint64_t high)
 {
 	size_t count, chosen = 0;
-	uint64_t *all = gather(d, series, &count);
+	uint64_t *all = collect_samples(d->samples[series], d->sampled[series], &count);
 	double sum = 0;
 
 	for (size_t i = 0; i < count; i++)
@@ -297,7 +278,8 @@ static uint64_t mean_of(struct dissection *d, unsigned int series, const uint64_
 static void fill(struct dissection *d, struct anatomy *out)
 {
 	size_t count;
-	uint64_t *whole = gather(d, WHOLE, &count), *sorted = allocate((count + 1) * sizeof *sorted);
+	uint64_t *whole = collect_samples(d->samples[WHOLE], d->sampled[WHOLE], &count),
+		 *sorted = allocate((count + 1) * sizeof *sorted);
 
 	memcpy(sorted, whole, count * sizeof *sorted);
 	percentile_sort(sorted, count);
@@ -311,7 +293,7 @@ static void fill(struct dissection *d, struct anatomy *out)
 		out->stage_ns[i] = mean_of(d, i, whole, low, high);
 		out->sum_ns += out->stage_ns[i];
 	}
-	out->untraced_ns = distribution_of_series(d, UNTRACED).p50_ns;
+	out->untraced_ns = collect_distribution(d->samples[UNTRACED], d->sampled[UNTRACED]).p50_ns;
 	out->sum_ratio = out->whole_ns ? (double)out->sum_ns / (double)out->whole_ns : NAN;
 	out->moment_cost_ns = to_ns(d, d->clock.cost_ticks);
 	out->idle_moment_cost_ps = d->clock.idle_cost_ps;

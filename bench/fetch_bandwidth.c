@@ -17,6 +17,7 @@
 #include <minorca.h>
 
 #include "bench/bare_verbs.h"
+#include "bench/collect.h"
 #include "bench/command_line.h"
 #include "bench/fetch_sides.h"
 #include "bench/host.h"
@@ -240,36 +241,17 @@ static const struct column columns[] = {
     {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
 };
 
-static uint64_t per_second(size_t bytes, uint64_t ns)
-{
-	return ns ? (uint64_t)((double)bytes * 1e9 / (double)ns) : 0;
-}
-
 static double quotient(uint64_t a, uint64_t b)
 {
 	return b ? (double)a / (double)b : NAN;
 }
 
-/* Of all measuring nodes; the answer is node 0's. */
-static struct distribution collect(const uint64_t *samples, size_t count, uint64_t *least)
-{
-	uint64_t total = job_sum(count);
-	uint64_t *all = malloc((total + 1) * sizeof *all);
-
-	if (!all)
-		job_fail("out of memory for samples");
-	struct distribution d = distribution_of(all, job_gather(samples, count, all));
-	*least = d.samples ? all[0] : 0; /* sorted by now */
-	free(all);
-	return d;
-}
-
 static struct result result_of(const struct run *run, const struct row *row)
 {
-	uint64_t least, ignored, measuring = (uint64_t)run->job.nodes - 1;
-	struct distribution d = collect(row->samples, row->count, &least);
-	struct distribution floor = collect(row->floor, row->count, &ignored);
-	struct distribution copy = collect(row->copy, row->count, &ignored);
+	uint64_t measuring = (uint64_t)run->job.nodes - 1;
+	struct distribution d = collect_distribution(row->samples, row->count);
+	struct distribution floor = collect_distribution(row->floor, row->count);
+	struct distribution copy = collect_distribution(row->copy, row->count);
 	size_t pages = sides_pages_of(&run->sides, &row->pass), bytes = pages * run->sides.page_bytes;
 	uint64_t passes = d.samples ? d.samples / measuring : 1; /* by all measuring nodes */
 	uint64_t faults = job_sum(row->counts.faults) / passes;
@@ -289,13 +271,13 @@ static struct result result_of(const struct run *run, const struct row *row)
 	    .window_pages = row->pass.window_pages,
 	    .samples = d.samples,
 	    .p50_ns = d.p50_ns,
-	    .min_ns = least,
+	    .min_ns = d.min_ns,
 	    .max_ns = d.max_ns,
 	    .ns_per_page = d.p50_ns / pages,
-	    .bytes_per_s = per_second(bytes * measuring, d.p50_ns),
-	    .mb_per_s = per_second(bytes * measuring, d.p50_ns) / 1000000,
+	    .bytes_per_s = bytes_per_second(bytes * measuring, d.p50_ns),
+	    .mb_per_s = bytes_per_second(bytes * measuring, d.p50_ns) / 1000000,
 	    .faults = faults,
-	    .faults_per_s = per_second(faults, d.p50_ns),
+	    .faults_per_s = d.p50_ns ? (uint64_t)((double)faults * 1e9 / (double)d.p50_ns) : 0,
 	    .pages_read_ahead = job_sum(row->counts.pages_read_ahead) / passes,
 	    .bytes_fetched = job_sum(row->counts.bytes_fetched) / passes,
 	    .floor_p50_ns = floor.p50_ns,

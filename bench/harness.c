@@ -10,6 +10,7 @@
 
 #include "bench/awake.h"
 #include "bench/bare_verbs.h"
+#include "bench/collect.h"
 #include "bench/team.h"
 #include "bench/timer.h"
 #include "kernel/memory.h"
@@ -421,14 +422,11 @@ static struct distribution collect(struct row *row, unsigned int index)
 
 	for (size_t i = 0; i < threads; i++)
 		count += h->hands[i].sampled[index];
-	uint64_t total = job_sum(count);
 	uint64_t *mine = allocate((count + 1) * sizeof *mine);
-	uint64_t *all = h->job->node == 0 ? allocate((total + 1) * sizeof *all) : NULL;
 	for (size_t i = 0, at = 0; i < threads; at += h->hands[i++].sampled[index])
 		memcpy(mine + at, h->hands[i].samples[index], h->hands[i].sampled[index] * sizeof *mine);
-	struct distribution d = distribution_of(all, job_gather(mine, count, all));
+	struct distribution d = collect_distribution(mine, count);
 	free(mine);
-	free(all);
 	return d;
 }
 

@@ -57,6 +57,7 @@ struct distribution distribution_of(uint64_t *samples, size_t count)
 	struct distribution d = {
 	    .samples = count,
 	    .mean_ns = mean(samples, count),
+	    .min_ns = samples[0],
 	    .p50_ns = percentile(samples, count, 50.0),
 	    .p90_ns = percentile(samples, count, 90.0),
 	    .p99_ns = percentile(samples, count, 99.0),

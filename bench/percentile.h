@@ -28,7 +28,7 @@ double distribution_percent(size_t index);
 struct distribution {
 	uint64_t samples;
 	uint64_t mean_ns;
-	uint64_t p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
+	uint64_t min_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
 	uint64_t quantiles_ns[DISTRIBUTION_QUANTILES];
 };
 

@@ -17,6 +17,7 @@
 #include <minorca.h>
 
 #include "bench/bare_verbs.h"
+#include "bench/collect.h"
 #include "bench/command_line.h"
 #include "bench/host.h"
 #include "bench/job.h"
@@ -317,27 +318,9 @@ static const struct column columns[] = {
     {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
 };
 
-static uint64_t per_second(size_t bytes, uint64_t ns)
-{
-	return ns ? (uint64_t)((double)bytes * 1e9 / (double)ns) : 0;
-}
-
-/* On all nodes; the answer is node 0's. */
-static struct distribution collect(const uint64_t *samples, size_t count)
-{
-	uint64_t total = job_sum(count);
-	uint64_t *all = malloc((total + 1) * sizeof *all);
-
-	if (!all)
-		job_fail("out of memory for samples");
-	struct distribution d = distribution_of(all, job_gather(samples, count, all));
-	free(all);
-	return d;
-}
-
 static struct result result_of(const struct run *run, const struct row *row)
 {
-	struct distribution d = collect(row->samples, row->count);
+	struct distribution d = collect_distribution(row->samples, row->count);
 	size_t bytes = sample_bytes(row);
 	struct result r = {
 	    .benchmark = "read_bandwidth",
@@ -353,8 +336,8 @@ static struct result result_of(const struct run *run, const struct row *row)
 	    .p90_ns = d.p90_ns,
 	    .p99_ns = d.p99_ns,
 	    .max_ns = d.max_ns,
-	    .bytes_per_s = per_second(bytes, d.p50_ns),
-	    .mb_per_s = per_second(bytes, d.p50_ns) / 1000000,
+	    .bytes_per_s = bytes_per_second(bytes, d.p50_ns),
+	    .mb_per_s = bytes_per_second(bytes, d.p50_ns) / 1000000,
 	    .baseline_p50_ns = OUTPUT_ABSENT,
 	    .baseline_bytes_per_s = OUTPUT_ABSENT,
 	    .bandwidth_ratio = NAN,
@@ -362,9 +345,9 @@ static struct result result_of(const struct run *run, const struct row *row)
 
 	if (!row->baseline)
 		return r;
-	struct distribution baseline = collect(row->baseline, row->count);
+	struct distribution baseline = collect_distribution(row->baseline, row->count);
 	r.baseline_p50_ns = baseline.p50_ns;
-	r.baseline_bytes_per_s = per_second(bytes, baseline.p50_ns);
+	r.baseline_bytes_per_s = bytes_per_second(bytes, baseline.p50_ns);
 	r.bandwidth_ratio = d.p50_ns ? (double)baseline.p50_ns / (double)d.p50_ns : NAN;
 	return r;
 }

@@ -2,6 +2,7 @@
  * Rows, rounds and samples. See sync_bench.h.
  */
 #include "bench/sync_bench.h"
+#include "bench/collect.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -312,13 +313,7 @@ static void run_rounds(struct bench *b, uint64_t budget_ns)
 
 static struct distribution collect(const struct bench *b, unsigned int side)
 {
-	const struct samples *s = &b->sides[side];
-	uint64_t total = job_sum(s->count);
-	uint64_t *all = b->job->node == 0 ? bench_allocate((total + 1) * sizeof *all) : NULL;
-	struct distribution d = distribution_of(all, job_gather(s->ns, s->count, all));
-
-	free(all);
-	return d;
+	return collect_distribution(b->sides[side].ns, b->sides[side].count);
 }
 
 /* --- what cannot be measured here ---------------------------------------------------------------------- */
