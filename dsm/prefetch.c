@@ -10,6 +10,7 @@
 
 #include "dsm/fault.h"
 #include "dsm/fetch.h"
+#include "dsm/home_writes.h"
 #include "dsm/lane.h"
 #include "dsm/peers.h"
 #include "dsm/populate.h"
@@ -18,12 +19,18 @@
 #include "dsm/stats.h"
 #include "dsm/trace.h"
 
+static bool is_alike(const struct dsm_region *r, size_t a, size_t b)
+{
+	return r->table.pages[a].state == r->table.pages[b].state &&
+	       home_writes_finds(r, a) == home_writes_finds(r, b);
+}
+
 /* How many pages from @first on are in the state that page @first is in. */
 static size_t same_state(const struct dsm_region *r, size_t first, size_t end)
 {
 	size_t count = 1;
 
-	while (first + count < end && r->table.pages[first + count].state == r->table.pages[first].state)
+	while (first + count < end && is_alike(r, first, first + count))
 		count++;
 	return count;
 }
@@ -44,6 +51,10 @@ int pages_bring_in(struct lane *lane, struct dsm_region *r, size_t first, size_t
 	int error = 0;
 
 	if (state == PAGE_WRITE || (state == PAGE_READ && !writable))
+		return 0;
+	/* The kernel lifts write-protection at the first store. To lift it beforehand would save nothing: the
+	 * store finds the page read-only all the same, as one of a file whose changes are to be noticed. */
+	if (state == PAGE_READ && home_writes_finds(r, first))
 		return 0;
 	for (size_t i = 0; i < count && state == PAGE_UNMAPPED; i++) {
 		if (r->table.pages[first + i].flags & PAGE_LOST)

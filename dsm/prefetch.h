@@ -14,8 +14,9 @@ struct dsm_region;
 #define PREFETCH_PAGES_MAX ((size_t)512)
 
 /**
- * Brings in pages that the caller has locked, that have one home and are all in one state: up to date,
- * mapped, and for stores with what a first store needs. Async-signal-safe.
+ * Brings in pages that the caller has locked, that have one home and are all in one state, also as to how
+ * their stores are found (home_writes_finds()): up to date, mapped, and for stores with what a first store
+ * needs. Async-signal-safe.
  *
  * @param count  at most PREFETCH_PAGES_MAX and fetch_pages_max()
  * @return 0; -errno as fetch_pages(): then their states are as before.

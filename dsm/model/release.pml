@@ -40,6 +40,8 @@
  *   BUG_UNMAP_UNPUBLISHED        an acquire un-maps a page that was stored to without publishing it
  *   BUG_UNMAP_HOT                an acquire publishes a hot page and un-maps it without write-protecting it
  *   BUG_HOT_FROM_MEMORY          a hot page is sent first, and copied into the twin after
+ *   BUG_PRESUMED_ONCE            a page at home that is presumed changed is not looked at by the next pass, though it
+ *                                stayed writable
  *   BUG_PASS_LOOKED_AT_ONCE      a thread that finds the dirty set empty, and then no pass under way, takes its stores
  *                                for published; a hot page may have been put back into the set in between
  *   BUG_ANNOUNCE_EARLY           a release is announced before it is complete
@@ -121,6 +123,14 @@
 #define FIRST_WRITER 0
 #define WRITERS 2
 #define HOT
+#elif defined(CONFIG_PRESUMED)
+/* A page at home may be presumed changed: it stays writable, and every release publishes it (home_writes.c). */
+#define NODES 2
+#define PAGES 1
+#define HOMES 1
+#define FIRST_WRITER 0
+#define WRITERS 2
+#define PRESUMED
 #else
 #error "no CONFIG_"
 #endif
@@ -358,7 +368,9 @@ inline publish_batch(n, h)
 			:: else
 			fi
 		}
+#ifndef BUG_PRESUMED_ONCE
 		dirty[n] = dirty[n] | (batch & hot);
+#endif
 		changed = 0;
 		p = 0
 	}
@@ -414,6 +426,11 @@ inline release(n)
 #ifdef HOT
 		if
 		:: h != n -> hot = batch
+		:: true
+		fi;
+#elif defined(PRESUMED)
+		if
+		:: h == n -> hot = batch
 		:: true
 		fi;
 #endif
@@ -875,7 +892,7 @@ proctype thread(byte n; bool leads; byte acquires; byte releases; byte loads; by
 		a = 0
 #if SHARED
 	:: others -> others--; critical_section(n)
-#elif defined(HOT)
+#elif defined(HOT) || defined(PRESUMED)
 	:: others -> others--; glance_to_release(n)
 #else
 	:: others -> others--; glance(n)
@@ -926,6 +943,11 @@ init
 		run thread(1, 1, 1, 1, 0, 1, 0);
 		run thread(1, 0, 0, 0, 0, 2, 0);
 		busy[1]++
+#elif defined(CONFIG_PRESUMED)
+		run thread(0, 1, 0, 1, 0, 1, 0);
+		run thread(0, 0, 0, 0, 0, 1, 1);
+		run thread(1, 1, 1, 0, 1, 1, 0);
+		busy[0]++
 #elif defined(CONFIG_HOT)
 		run thread(0, 1, 0, 1, 0, 1, 0);
 		run thread(1, 1, 1, 1, 0, 0, 0);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "kernel/probe.h"
 
@@ -55,6 +56,22 @@ static void store_and_compare(uint64_t *expected, uint64_t value, size_t step)
 	CHECK_EQUAL(dsm_barrier(), 0);
 }
 
+static long kernel_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+static bool kernel_finds_stores(void)
+{
+	struct kernel_feature_status kernel[KERNEL_FEATURE_COUNT];
+
+	kernel_probe(kernel);
+	return kernel[KERNEL_UFFD_WP_ASYNC].available && kernel[KERNEL_PAGEMAP_SCAN].available;
+}
+
 static void bulk_then_little_then_bulk(void)
 {
 	uint64_t *expected = calloc(page_count, sizeof *expected), value = 0;
@@ -66,9 +83,7 @@ static void bulk_then_little_then_bulk(void)
 	for (int i = 0; i < 4; i++)
 		store_and_compare(expected, ++value, 1);
 	uint64_t bulk_faults = nodes_stats_since(&before).faults_upgrade;
-	struct kernel_feature_status kernel[KERNEL_FEATURE_COUNT];
-	kernel_probe(kernel);
-	if (node == 0 && kernel[KERNEL_UFFD_WP_ASYNC].available && kernel[KERNEL_PAGEMAP_SCAN].available)
+	if (node == 0 && kernel_finds_stores())
 		CHECK(bulk_faults < 3 * page_count); /* 4 * page_count without */
 	if (node == 0)
 		printf("# faults of 4 rounds of stores to %zu pages: %llu\n", page_count,
@@ -77,6 +92,52 @@ static void bulk_then_little_then_bulk(void)
 		store_and_compare(expected, ++value, i % 3 ? 777 : 5000);
 	for (int i = 0; i < nodes_rounds(6, 2); i++)
 		store_and_compare(expected, ++value, 2);
+	free(expected);
+}
+
+/* Node 0, the home of all pages, stores to all of them in each interval, or in every second. */
+static void bulk_costs_no_faults(int every, bool prefetch)
+{
+	const int first = 12, rounds = 20; /* counted; and before */
+	long before = 0;
+
+	for (int i = 0; i < first + rounds; i++) {
+		if (i == first)
+			before = kernel_faults();
+		if (node == 0 && prefetch)
+			CHECK_EQUAL(dsm_prefetch((const void *)base, page_count * PAGE, true), 0);
+		for (size_t p = 0; node == 0 && i % every == 0 && p < page_count; p++)
+			*word(p, 3) = (uint64_t)i;
+		CHECK_EQUAL(dsm_barrier(), 0);
+	}
+	size_t faults = (size_t)(kernel_faults() - before), wrong = 0;
+	if (node == 0) {
+		printf("# faults that the kernel resolved in %d intervals: %zu\n", rounds, faults);
+		/* Two for each chunk of 128, and all those of the pages behind the last whole chunk. */
+		size_t few = page_count / 128 * 2 + page_count % 128 + 64;
+		if (kernel_finds_stores())
+			CHECK(faults < few * (size_t)rounds);
+	}
+	for (size_t p = 0; p < page_count; p++)
+		wrong += *word(p, 3) != (uint64_t)((first + rounds - 1) / every * every);
+	CHECK_EQUAL(wrong, 0);
+	CHECK_EQUAL(dsm_barrier(), 0);
+}
+
+/* Stores in bulk, and then to a few pages: soon no more than those are published. */
+static void little_after_bulk(void)
+{
+	uint64_t *expected = calloc(page_count, sizeof *expected), value = 0;
+	struct dsm_stats before;
+
+	for (int i = 0; i < 12; i++)
+		store_and_compare(expected, ++value, 1);
+	for (int i = 0; i < 8; i++)
+		store_and_compare(expected, ++value, 500);
+	before = nodes_stats();
+	store_and_compare(expected, ++value, 500);
+	if (node == 0)
+		CHECK_EQUAL(nodes_stats_since(&before).pages_published, (page_count + 499) / 500);
 	free(expected);
 }
 
@@ -162,6 +223,17 @@ int main(int argc, char **argv)
 		begin(homes[h]);
 		nodes_case("stores in bulk, then few, then many: home %s", nodes_home_name(homes[h]));
 		bulk_then_little_then_bulk();
+		if (homes[h] == DSM_HOME_NODE) {
+			nodes_case("stores in bulk do without faults");
+			bulk_costs_no_faults(1, false);
+			nodes_case("stores in bulk in every second interval do, too");
+			bulk_costs_no_faults(2, false);
+			nodes_case("stores in bulk do, announced by dsm_prefetch()");
+			bulk_costs_no_faults(1, true);
+		}
+		nodes_case("a few stores after many are found one by one: home %s",
+			   nodes_home_name(homes[h]));
+		little_after_bulk();
 		nodes_case("stores of other threads meanwhile: home %s", nodes_home_name(homes[h]));
 		stores_while_chunks_go_over();
 		nodes_case("stores of other nodes meanwhile: home %s", nodes_home_name(homes[h]));
