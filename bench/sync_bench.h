@@ -152,6 +152,33 @@ static inline size_t bench_pages(const struct bench *b)
 	return b->row->region_bytes / b->row->page_bytes;
 }
 
+/** Where in page @page the line is that changes. */
+static inline char *bench_line(const struct bench *b, size_t page)
+{
+	return bench_page(b, page) + page % (4096 / SYNC_LINE_BYTES) * SYNC_LINE_BYTES;
+}
+
+static inline void bench_release(const struct bench *b)
+{
+	require(b, dsm_release(), "dsm_release()");
+}
+
+static inline void bench_acquire(struct bench *b)
+{
+	require(b, dsm_acquire(), "dsm_acquire()");
+}
+
+static inline void bench_pass_barrier(struct bench *b)
+{
+	require(b, dsm_barrier(), "dsm_barrier()");
+}
+
+static inline void bench_prefetch(const struct bench *b, size_t page, size_t count, bool for_write)
+{
+	require(b, dsm_prefetch(bench_page(b, page), count * b->row->page_bytes, for_write),
+		"dsm_prefetch()");
+}
+
 /** Changes each byte of a line. */
 static inline void bench_flip_line(char *line)
 {
