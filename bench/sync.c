@@ -37,7 +37,7 @@
 /* One row of the results. */
 struct result {
 	const char *benchmark, *name, *variant, *home, *transport, *baseline, *skipped, *commit, *host;
-	uint64_t page_size_bytes, region_bytes, changed_pages, threads, nodes;
+	uint64_t page_size_bytes, region_bytes, changed_pages, changed_bytes, threads, nodes;
 	uint64_t samples, calls_per_sample, mean_ns, p50_ns, p90_ns, p99_ns, max_ns;
 	uint64_t baseline_samples, baseline_p50_ns, bytes_per_s, baseline_bytes_per_s;
 	double ratio;
@@ -53,6 +53,7 @@ static const struct column columns[] = {
     {"page_size_bytes", "Page", 5, COLUMN_BYTES, AT(page_size_bytes)},
     {"region_bytes", "Region", 6, COLUMN_BYTES, AT(region_bytes)},
     {"changed_pages", "Chg", 3, COLUMN_COUNT, AT(changed_pages)},
+    {"changed_bytes", "Bytes", 6, COLUMN_BYTES, AT(changed_bytes)},
     {"threads", "Thr", 3, COLUMN_COUNT, AT(threads)},
     {"nodes", NULL, 0, COLUMN_COUNT, AT(nodes)},
     {"transport", NULL, 0, COLUMN_TEXT, AT(transport)},
@@ -100,6 +101,7 @@ static struct result describe(const struct run *run, const struct sync_row *row)
 	    .page_size_bytes = in_region ? row->page_bytes : OUTPUT_ABSENT,
 	    .region_bytes = row->region_bytes ? row->region_bytes : OUTPUT_ABSENT,
 	    .changed_pages = row->changed,
+	    .changed_bytes = row->changed_bytes ? row->changed_bytes : OUTPUT_ABSENT,
 	    .threads = row->threads,
 	    .nodes = (uint64_t)run->job.nodes,
 	    .calls_per_sample = OUTPUT_ABSENT,

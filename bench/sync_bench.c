@@ -44,6 +44,7 @@ static const struct operations *const operations[SYNC_CASES] = {
     [ACQUIRE_CHANGED] = &acquire_changed,
     [PUBLISH_LINE] = &publish,
     [PUBLISH_LINE_HOT] = &publish_hot,
+    [PUBLISH_BYTES] = &publish,
     [PUBLISH_PAGE] = &publish,
     [PUBLISH_PAGES] = &publish,
     [STORE_FIRST] = &store_first,

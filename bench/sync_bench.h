@@ -179,13 +179,18 @@ static inline void bench_prefetch(const struct bench *b, size_t page, size_t cou
 		"dsm_prefetch()");
 }
 
-/** Changes each byte of a line. */
+/** Changes each of @bytes bytes, a multiple of 8. */
+static inline void bench_flip(char *at, size_t bytes)
+{
+	volatile uint64_t *words = (volatile uint64_t *)(void *)at;
+
+	for (size_t i = 0; i < bytes / sizeof *words; i++)
+		words[i] = ~words[i];
+}
+
 static inline void bench_flip_line(char *line)
 {
-	volatile uint64_t *words = (volatile uint64_t *)(void *)line;
-
-	for (size_t i = 0; i < SYNC_LINE_BYTES / sizeof *words; i++)
-		words[i] = ~words[i];
+	bench_flip(line, SYNC_LINE_BYTES);
 }
 
 #endif

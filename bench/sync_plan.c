@@ -11,6 +11,7 @@
 
 #define SMALL (4 * KIB)
 #define LARGE (2 * MIB)
+#define LINE ((size_t)64)
 
 /* Of regions whose pages are stored to in turn: the page and its twin are not in a cache when they are
  * compared. (Those of 4 KiB are, in the second level.) */
@@ -27,6 +28,8 @@ static const struct sync_case cases[SYNC_CASES] = {
     [PUBLISH_LINE] = {"publish_line", "dsm_release() with one changed line of 64 bytes in one page", 0},
     [PUBLISH_LINE_HOT] = {"publish_line_hot", "the same for a page that stays writable",
 			  NEEDS_TWO_NODES | NEEDS_HOT_PAGES},
+    [PUBLISH_BYTES] = {"publish_bytes", "dsm_release() with so many changed bytes in one page",
+		       NEEDS_TWO_NODES},
     [PUBLISH_PAGE] = {"publish_page", "dsm_release() with one page changed in every byte", NEEDS_TWO_NODES},
     [PUBLISH_PAGES] = {"publish_pages", "dsm_release() with one changed line in each of several pages",
 		       NEEDS_TWO_NODES},
@@ -107,6 +110,7 @@ static const char *const rdma_baselines[SYNC_CASES] = {
     [ACQUIRE_CHANGED] = "2 READs + madvise",
     [PUBLISH_LINE] = "WRITE + FETCH_ADD",
     [PUBLISH_LINE_HOT] = "WRITE + FETCH_ADD",
+    [PUBLISH_BYTES] = "WRITE + FETCH_ADD",
     [PUBLISH_PAGE] = "WRITE + FETCH_ADD",
     [PUBLISH_PAGES] = "WRITEs + FETCH_ADDs",
     [LOCK_UNCONTENDED] = "2 CMP_SWPs",
@@ -201,43 +205,71 @@ static void add_acquire_changed(struct planning *p)
 		       });
 }
 
-/* Rows whose pages are stored to in turn. */
-static void add_turns(struct planning *p, enum sync_case_id id, enum sync_home home, size_t page_bytes,
-		      unsigned int changed, const char *baseline)
+/* A row whose pages are stored to in turn. */
+static void add_turns(struct planning *p, struct sync_row row)
 {
-	size_t pages = page_bytes == SMALL ? TURN_PAGES_SMALL : TURN_PAGES_LARGE;
-
-	add(p, (struct sync_row){
-		   .id = id,
-		   .home = home,
-		   .page_bytes = page_bytes,
-		   .region_bytes = pages * page_bytes,
-		   .touched = pages,
-		   .changed = changed,
-		   .baseline = baseline,
-		   .baseline_row = NO_ROW,
-	       });
+	row.touched = row.page_bytes == SMALL ? TURN_PAGES_SMALL : TURN_PAGES_LARGE;
+	row.region_bytes = row.touched * row.page_bytes;
+	row.baseline_row = NO_ROW;
+	add(p, row);
 }
 
 static void add_publish(struct planning *p)
 {
-	add_turns(p, PUBLISH_LINE, HOME_THERE, SMALL, 1, "memcmp");
-	add_turns(p, PUBLISH_LINE, HOME_HERE, SMALL, 1, NULL); /* nothing is compared */
-	add_turns(p, PUBLISH_LINE, HOME_THERE, LARGE, 1, "memcmp");
-	add_turns(p, PUBLISH_LINE, HOME_HERE, LARGE, 1, "memcmp");
-	add_turns(p, PUBLISH_LINE_HOT, HOME_THERE, SMALL, 1, "memcmp");
-	add_turns(p, PUBLISH_PAGE, HOME_THERE, SMALL, 1, "memcpy");
-	add_turns(p, PUBLISH_PAGE, HOME_THERE, LARGE, 1, "memcpy");
-	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 16, "memcmp");
-	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 64, "memcmp");
-	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 256, "memcmp");
+	static const struct {
+		enum sync_case_id id;
+		enum sync_home home;
+		size_t page_bytes;
+		unsigned int pages;
+		size_t bytes;
+		const char *baseline;
+	} rows[] = {
+	    {PUBLISH_LINE, HOME_THERE, SMALL, 1, LINE, "memcmp"},
+	    {PUBLISH_LINE, HOME_HERE, SMALL, 1, LINE, NULL}, /* nothing is compared */
+	    {PUBLISH_LINE, HOME_THERE, LARGE, 1, LINE, "memcmp"},
+	    {PUBLISH_LINE, HOME_HERE, LARGE, 1, LINE, "memcmp"},
+	    {PUBLISH_LINE_HOT, HOME_THERE, SMALL, 1, LINE, "memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, SMALL, 1, 8, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, SMALL, 1, 512, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 8, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 512, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 4 * KIB, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 64 * KIB, "memcpy, memcmp"},
+	    {PUBLISH_PAGE, HOME_THERE, SMALL, 1, SMALL, "memcpy"},
+	    {PUBLISH_PAGE, HOME_THERE, LARGE, 1, LARGE, "memcpy"},
+	    {PUBLISH_PAGES, HOME_THERE, SMALL, 16, LINE, "memcmp"},
+	    {PUBLISH_PAGES, HOME_THERE, SMALL, 64, LINE, "memcmp"},
+	    {PUBLISH_PAGES, HOME_THERE, SMALL, 256, LINE, "memcmp"},
+	    {PUBLISH_PAGES, HOME_THERE, LARGE, TURN_PAGES_LARGE, LINE, "memcmp"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		add_turns(p, (struct sync_row){
+				 .id = rows[i].id,
+				 .home = rows[i].home,
+				 .page_bytes = rows[i].page_bytes,
+				 .changed = rows[i].pages,
+				 .changed_bytes = rows[i].bytes,
+				 .baseline = rows[i].baseline,
+			     });
+}
+
+static void add_store_row(struct planning *p, enum sync_case_id id, size_t page_bytes, const char *baseline)
+{
+	add_turns(p, (struct sync_row){
+			 .id = id,
+			 .home = HOME_THERE,
+			 .page_bytes = page_bytes,
+			 .changed = 1,
+			 .baseline = baseline,
+		     });
 }
 
 static void add_store(struct planning *p)
 {
-	add_turns(p, STORE_FIRST, HOME_THERE, SMALL, 1, "store_first, without a twin");
-	add_turns(p, STORE_FIRST, HOME_THERE, LARGE, 1, "store_first, without a twin");
-	add_turns(p, STORE_HOT, HOME_THERE, SMALL, 1, "private store");
+	add_store_row(p, STORE_FIRST, SMALL, "store_first, without a twin");
+	add_store_row(p, STORE_FIRST, LARGE, "store_first, without a twin");
+	add_store_row(p, STORE_HOT, SMALL, "private store");
 }
 
 static void add_diff(struct planning *p)

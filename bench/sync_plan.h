@@ -16,6 +16,7 @@ enum sync_case_id {
 	ACQUIRE_CHANGED,
 	PUBLISH_LINE,
 	PUBLISH_LINE_HOT,
+	PUBLISH_BYTES,
 	PUBLISH_PAGE,
 	PUBLISH_PAGES,
 	STORE_FIRST,
@@ -80,8 +81,9 @@ struct sync_row {
 	size_t page_bytes;     /* 0: the case has no region, or it does not matter */
 	uint64_t region_bytes; /* 0: the case has no region */
 	bool sparse;
-	size_t touched; /* pages of the region that a node touches at most */
-	unsigned int changed;
+	size_t touched;	      /* pages of the region that a node touches at most */
+	unsigned int changed; /* pages */
+	size_t changed_bytes; /* of each of them; 0: it does not matter */
 	unsigned int threads;
 	const char *baseline; /* its name; NULL: there is none */
 	size_t baseline_row;  /* the row that is the baseline, or NO_ROW: measured in turn with the row */

@@ -12,7 +12,7 @@ import sys
 from check import check_types, each, run
 
 CASES = set("""
-    acquire_nothing acquire_changed publish_line publish_line_hot publish_page publish_pages store_first store_hot diff
+    acquire_nothing acquire_changed publish_line publish_line_hot publish_bytes publish_page publish_pages store_first store_hot diff
     lock_uncontended lock_publish trylock lock_handover rwlock_read rwlock_read_all rwlock_write barrier
     barrier_publish atomic_add atomic_load atomic_compare_swap atomic_add_contended event_pingpong reduce broadcast
     malloc_free
@@ -37,6 +37,7 @@ def check_fields(row, nodes):
     assert row["benchmark"] == "sync"
     assert row["nodes"] == nodes
     assert row["home"] in ("here", "there", None)
+    assert (row["changed_bytes"] is not None) == row["case"].startswith("publish_")
 
 
 def check_times(row):

@@ -9,7 +9,7 @@ import os
 import statistics
 
 # Numbers that say what was measured; all others are results.
-PARAMETERS = ("nodes", "threads", "page_size_bytes", "blocks", "changed_pages", "region_bytes", "bytes", "outstanding",
+PARAMETERS = ("nodes", "threads", "page_size_bytes", "blocks", "changed_pages", "changed_bytes", "region_bytes", "bytes", "outstanding",
               "stride_pages", "window_pages", "workers", "node", "size", "size_bytes", "scale", "count", "depth")
 # Texts that are no part of what was measured.
 REMARKS = ("host", "commit", "floor_source", "baseline", "skipped", "device", "date", "error", "invariant_tsc", "rate_unit")
