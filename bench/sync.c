@@ -40,6 +40,7 @@ struct result {
 	uint64_t page_size_bytes, region_bytes, changed_pages, changed_bytes, threads, nodes;
 	uint64_t samples, calls_per_sample, mean_ns, p50_ns, p90_ns, p99_ns, max_ns;
 	uint64_t baseline_samples, baseline_p50_ns, bytes_per_s, baseline_bytes_per_s;
+	double faults, pages_invalidated, bytes_fetched, bytes_published;
 	double ratio;
 };
 
@@ -67,6 +68,10 @@ static const struct column columns[] = {
     {"baseline_samples", NULL, 0, COLUMN_COUNT, AT(baseline_samples)},
     {"baseline_p50_ns", "BaseP50", 8, COLUMN_NS, AT(baseline_p50_ns)},
     {"ratio", "Ratio", 6, COLUMN_RATIO, AT(ratio)},
+    {"faults_per_interval", "Faults", 7, COLUMN_RATIO, AT(faults)},
+    {"pages_invalidated_per_interval", NULL, 0, COLUMN_RATIO, AT(pages_invalidated)},
+    {"bytes_fetched_per_interval", NULL, 0, COLUMN_RATIO, AT(bytes_fetched)},
+    {"bytes_published_per_interval", NULL, 0, COLUMN_RATIO, AT(bytes_published)},
     {"baseline", "Baseline", -1, COLUMN_TEXT, AT(baseline)},
     {"bytes_per_s", NULL, 0, COLUMN_COUNT, AT(bytes_per_s)},
     {"baseline_bytes_per_s", NULL, 0, COLUMN_COUNT, AT(baseline_bytes_per_s)},
@@ -114,6 +119,10 @@ static struct result describe(const struct run *run, const struct sync_row *row)
 	    .baseline_p50_ns = OUTPUT_ABSENT,
 	    .bytes_per_s = OUTPUT_ABSENT,
 	    .baseline_bytes_per_s = OUTPUT_ABSENT,
+	    .faults = NAN,
+	    .pages_invalidated = NAN,
+	    .bytes_fetched = NAN,
+	    .bytes_published = NAN,
 	    .ratio = NAN,
 	};
 }
@@ -142,6 +151,18 @@ static void fill_baseline(struct result *r, const char *name, const struct distr
 		r->ratio = (double)r->p50_ns / (double)d->p50_ns;
 }
 
+static void fill_counts(struct result *r, const struct sync_outcome *outcome)
+{
+	double intervals = (double)outcome->intervals;
+
+	if (!outcome->intervals)
+		return;
+	r->faults = (double)outcome->counts.faults / intervals;
+	r->pages_invalidated = (double)outcome->counts.pages_invalidated / intervals;
+	r->bytes_fetched = (double)outcome->counts.bytes_fetched / intervals;
+	r->bytes_published = (double)outcome->counts.bytes_published / intervals;
+}
+
 static uint64_t per_second(uint64_t bytes, uint64_t ns)
 {
 	return ns && ns != OUTPUT_ABSENT ? (uint64_t)((double)bytes * 1e9 / (double)ns) : OUTPUT_ABSENT;
@@ -159,6 +180,7 @@ static struct result result_of(const struct run *run, size_t index, const struct
 	fill_runtime(&r, outcome);
 	fill_baseline(&r, row->baseline,
 		      row->baseline_row == NO_ROW ? &outcome->baseline : &run->measured[row->baseline_row]);
+	fill_counts(&r, outcome);
 	if (row->id == DIFF) {
 		r.bytes_per_s = per_second(row->page_bytes, r.p50_ns);
 		r.baseline_bytes_per_s = per_second(row->page_bytes, r.baseline_p50_ns);

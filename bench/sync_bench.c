@@ -57,6 +57,8 @@ static const struct operations *const operations[SYNC_CASES] = {
     [RWLOCK_READ] = &rwlock_read,
     [RWLOCK_READ_ALL] = &rwlock_read_all,
     [RWLOCK_WRITE] = &rwlock_write,
+    [FALSE_SHARING] = &false_sharing,
+    [FALSE_SHARING_LOCK] = &false_sharing_lock,
     [BARRIER] = &barrier,
     [BARRIER_PUBLISH] = &barrier_publish,
     [ATOMIC_ADD] = &atomic_add,
@@ -90,6 +92,27 @@ struct dsm_stats bench_stats(const struct bench *b)
 
 	require(b, dsm_stats(&stats), "dsm_stats()");
 	return stats;
+}
+
+struct sync_counts bench_counts_between(const struct dsm_stats *before, const struct dsm_stats *now)
+{
+	return (struct sync_counts){
+	    .faults = now->faults - before->faults,
+	    .pages_invalidated = now->pages_invalidated - before->pages_invalidated,
+	    .pages_published = now->pages_published - before->pages_published,
+	    .bytes_fetched = now->bytes_fetched - before->bytes_fetched,
+	    .bytes_published = now->bytes_published - before->bytes_published,
+	};
+}
+
+void bench_count(struct bench *b, const struct sync_counts *counts, uint64_t intervals)
+{
+	b->intervals += intervals;
+	b->counts.faults += counts->faults;
+	b->counts.pages_invalidated += counts->pages_invalidated;
+	b->counts.pages_published += counts->pages_published;
+	b->counts.bytes_fetched += counts->bytes_fetched;
+	b->counts.bytes_published += counts->bytes_published;
 }
 
 void *bench_allocate(size_t bytes)
@@ -317,6 +340,17 @@ static struct distribution collect(const struct bench *b, unsigned int side)
 	return collect_distribution(b->sides[side].ns, b->sides[side].count);
 }
 
+static struct sync_counts counts_of_all(const struct bench *b)
+{
+	return (struct sync_counts){
+	    .faults = job_sum(b->counts.faults),
+	    .pages_invalidated = job_sum(b->counts.pages_invalidated),
+	    .pages_published = job_sum(b->counts.pages_published),
+	    .bytes_fetched = job_sum(b->counts.bytes_fetched),
+	    .bytes_published = job_sum(b->counts.bytes_published),
+	};
+}
+
 /* --- what cannot be measured here ---------------------------------------------------------------------- */
 
 static uint64_t free_hugepages(size_t page_bytes)
@@ -389,6 +423,8 @@ static void measure(struct bench *b, uint64_t budget_ns, struct sync_outcome *ou
 	/* What goes over a network takes long enough to be timed by itself. */
 	b->calls = b->operations->calls && !b->rdma ? b->operations->calls : 1;
 	b->sides[RUNTIME].count = b->sides[BASELINE].count = 0;
+	b->counts = (struct sync_counts){0};
+	b->intervals = 0;
 	if (b->operations->open)
 		b->operations->open(b);
 	job_meet();
@@ -398,6 +434,8 @@ static void measure(struct bench *b, uint64_t budget_ns, struct sync_outcome *ou
 	out->calls = b->calls;
 	out->runtime = collect(b, RUNTIME);
 	out->baseline = collect(b, BASELINE);
+	out->intervals = b->intervals;
+	out->counts = counts_of_all(b);
 	if (b->job->node == 0 && !out->runtime.samples)
 		snprintf(out->skipped, sizeof out->skipped, "it did not happen in the time");
 }
@@ -422,16 +460,16 @@ void bench_run(struct bench *b, const struct sync_row *row, uint64_t budget_ns, 
 static struct shared *share_memory(const struct job *job)
 {
 	struct shared *memory;
-	MPI_Aint bytes;
+	MPI_Aint bytes = (MPI_Aint)(sizeof *memory + (size_t)job->nodes * sizeof memory->lines[0]);
 	int unit;
 
 	if (!job->one_host)
 		return NULL;
-	MPI_Win_allocate_shared(job->node == 0 ? sizeof *memory : 0, 1, MPI_INFO_NULL, MPI_COMM_WORLD,
-				&memory, &window);
+	MPI_Win_allocate_shared(job->node == 0 ? bytes : 0, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &memory,
+				&window);
 	MPI_Win_shared_query(window, 0, &bytes, &unit, &memory);
 	if (job->node == 0)
-		memset(memory, 0, sizeof *memory);
+		memset(memory, 0, (size_t)bytes);
 	job_meet();
 	return memory;
 }

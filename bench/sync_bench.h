@@ -35,6 +35,15 @@ struct shared {
 	_Alignas(64) uint64_t ball; /* of the ping-pong */
 	uint64_t thrown_ns;	    /* in the same line */
 	_Alignas(64) uint64_t word; /* of the atomics */
+	_Alignas(64) uint64_t turn; /* of false sharing: whose it is, by the number of nodes */
+	struct {
+		_Alignas(64) uint64_t words[8];
+	} lines[]; /* one for each node */
+};
+
+/* What the runtime did in the intervals of a row, where the case is about that. */
+struct sync_counts {
+	uint64_t faults, pages_invalidated, pages_published, bytes_fetched, bytes_published;
 };
 
 struct bench {
@@ -57,6 +66,8 @@ struct bench {
 	unsigned int calls; /* that make up a sample */
 	unsigned int round;
 	struct samples sides[SIDES];
+	struct sync_counts counts; /* of this node, in so many intervals; 0: the case does not tell */
+	uint64_t intervals;
 	void *state; /* of the case */
 };
 
@@ -82,12 +93,15 @@ extern const struct operations acquire_nothing, acquire_changed, publish, publis
     diff_pages;
 extern const struct operations lock_uncontended, lock_publish, trylock, lock_handover, rwlock_read,
     rwlock_read_all, rwlock_write;
+extern const struct operations false_sharing, false_sharing_lock;
 extern const struct operations barrier, barrier_publish, atomic_add, atomic_load, atomic_compare_swap,
     atomic_add_contended, event_pingpong, reduce, broadcast, malloc_free;
 
 /* What a row has come to. On node 0 only, but for `skipped`. */
 struct sync_outcome {
 	struct distribution runtime, baseline; /* no samples: not measured */
+	struct sync_counts counts;	       /* of all nodes */
+	uint64_t intervals;		       /* in which; 0: the case does not tell */
 	unsigned int calls;
 	char skipped[160]; /* why; empty: it was not */
 };
@@ -115,6 +129,11 @@ static inline void require(const struct bench *b, int error, const char *what)
 void expect(const struct bench *b, const char *what, uint64_t found, uint64_t expected);
 
 struct dsm_stats bench_stats(const struct bench *b);
+
+struct sync_counts bench_counts_between(const struct dsm_stats *before, const struct dsm_stats *now);
+
+/** Adds to what this node did in the row, in @intervals of it. By all nodes alike. */
+void bench_count(struct bench *b, const struct sync_counts *counts, uint64_t intervals);
 
 /** Memory of the case, zero; freed by free(). */
 void *bench_allocate(size_t bytes);

@@ -48,6 +48,12 @@ static const struct sync_case cases[SYNC_CASES] = {
     [RWLOCK_READ] = {"rwlock_read", "dsm_read_lock() and dsm_read_unlock(), nobody else", 0},
     [RWLOCK_READ_ALL] = {"rwlock_read_all", "the same by all nodes at once", NEEDS_TWO_NODES},
     [RWLOCK_WRITE] = {"rwlock_write", "dsm_write_lock() and dsm_write_unlock(), nobody else", 0},
+    [FALSE_SHARING] = {"false_sharing",
+		       "each node stores to a word of its own, in one page or in one each, and all pass a "
+		       "barrier",
+		       NEEDS_TWO_NODES},
+    [FALSE_SHARING_LOCK] = {"false_sharing_lock", "the same under a lock that all nodes want, and no barrier",
+			    NEEDS_TWO_NODES},
     [BARRIER] = {"barrier", "dsm_barrier() on all nodes, nothing to publish", NEEDS_TWO_NODES},
     [BARRIER_PUBLISH] = {"barrier_publish", "the same with one changed line on each node", NEEDS_TWO_NODES},
     [ATOMIC_ADD] = {"atomic_add", "dsm_atomic_fetch_add(), relaxed", 0},
@@ -88,7 +94,8 @@ const char *sync_variant_name(enum sync_variant variant)
 	    [VARIANT_NONE] = NULL,	   [NEIGHBOURS] = "neighbours",
 	    [SCATTERED] = "scattered",	   [EQUAL] = "equal",
 	    [ONE_LINE] = "one_line",	   [BETWEEN_NODES] = "between_nodes",
-	    [WITHIN_NODE] = "within_node",
+	    [WITHIN_NODE] = "within_node", [ONE_PAGE] = "one_page",
+	    [PAGE_EACH] = "page_each",	   [PAGE_AT_HOME] = "page_at_home",
 	};
 
 	return names[variant];
@@ -338,6 +345,31 @@ static void add_locks(struct planning *p)
 	add_object(p, RWLOCK_WRITE, HOME_THERE, "2 CPU compare-swaps");
 }
 
+/* A page for each node, of which one may do, and one for the lock. Node 0 is the home; which node is makes no
+ * difference, for all are measured; but it does whether each is that of its own page. */
+static void add_sharing_row(struct planning *p, enum sync_case_id id, size_t page_bytes,
+			    enum sync_variant variant)
+{
+	add(p, (struct sync_row){
+		   .id = id,
+		   .home = variant == PAGE_AT_HOME ? HOME_AROUND : HOME_HERE,
+		   .variant = variant,
+		   .page_bytes = page_bytes,
+		   .region_bytes = (p->nodes + 1) * page_bytes,
+		   .touched = p->nodes * (p->nodes + 1),
+		   .baseline = id == FALSE_SHARING ? "lines, MPI_Barrier" : "lines, in turn",
+		   .baseline_row = NO_ROW,
+	       });
+}
+
+static void add_sharing(struct planning *p)
+{
+	for (enum sync_case_id id = FALSE_SHARING; id <= FALSE_SHARING_LOCK; id++)
+		for (size_t page_bytes = SMALL; page_bytes <= LARGE; page_bytes *= LARGE / SMALL)
+			for (enum sync_variant variant = ONE_PAGE; variant <= PAGE_AT_HOME; variant++)
+				add_sharing_row(p, id, page_bytes, variant);
+}
+
 static void add_barriers(struct planning *p)
 {
 	size_t barrier =
@@ -384,6 +416,7 @@ static void add_all(struct planning *p)
 	add_store(p);
 	add_diff(p);
 	add_locks(p);
+	add_sharing(p);
 	add_barriers(p);
 	add_words(p);
 	add_collectives(p);

@@ -29,6 +29,8 @@ enum sync_case_id {
 	RWLOCK_READ,
 	RWLOCK_READ_ALL,
 	RWLOCK_WRITE,
+	FALSE_SHARING,
+	FALSE_SHARING_LOCK,
 	BARRIER,
 	BARRIER_PUBLISH,
 	ATOMIC_ADD,
@@ -67,7 +69,18 @@ enum sync_home { HOME_NONE, HOME_HERE, HOME_THERE, HOME_AROUND /* page i on node
 const char *sync_home_name(enum sync_home home);
 
 /* What tells apart rows that are else the same. */
-enum sync_variant { VARIANT_NONE, NEIGHBOURS, SCATTERED, EQUAL, ONE_LINE, BETWEEN_NODES, WITHIN_NODE };
+enum sync_variant {
+	VARIANT_NONE,
+	NEIGHBOURS,
+	SCATTERED,
+	EQUAL,
+	ONE_LINE,
+	BETWEEN_NODES,
+	WITHIN_NODE,
+	ONE_PAGE,
+	PAGE_EACH,
+	PAGE_AT_HOME
+};
 
 const char *sync_variant_name(enum sync_variant variant);
 
