@@ -59,6 +59,8 @@ static const struct operations *const operations[SYNC_CASES] = {
     [RWLOCK_WRITE] = &rwlock_write,
     [FALSE_SHARING] = &false_sharing,
     [FALSE_SHARING_LOCK] = &false_sharing_lock,
+    [STORM_ONE] = &storm,
+    [STORM_ALL] = &storm,
     [BARRIER] = &barrier,
     [BARRIER_PUBLISH] = &barrier_publish,
     [ATOMIC_ADD] = &atomic_add,
@@ -399,11 +401,14 @@ static void make_region(struct bench *b, char *why, size_t bytes)
 	const struct sync_row *row = b->row;
 	const struct dsm_region_options options = {
 	    .page_size_bytes = row->page_bytes,
-	    .home = row->home == HOME_AROUND ? DSM_HOME_CYCLIC : DSM_HOME_NODE,
+	    .home = row->home == HOME_AROUND  ? DSM_HOME_CYCLIC
+		    : row->home == HOME_PARTS ? DSM_HOME_BLOCK
+					      : DSM_HOME_NODE,
 	    .chunk_bytes = row->page_bytes,
 	    .home_node = row->home == HOME_THERE ? b->peer : 0,
 	    .sparse = row->sparse,
-	    .readahead = DSM_READAHEAD_OFF, /* one page, one fault */
+	    /* One page, one fault, unless the row is about that. */
+	    .readahead = row->variant == READAHEAD ? DSM_READAHEAD_AUTO : DSM_READAHEAD_OFF,
 	};
 	int error = dsm_region_create("sync", row->region_bytes, &options, &b->region);
 

@@ -93,7 +93,7 @@ extern const struct operations acquire_nothing, acquire_changed, publish, publis
     diff_pages;
 extern const struct operations lock_uncontended, lock_publish, trylock, lock_handover, rwlock_read,
     rwlock_read_all, rwlock_write;
-extern const struct operations false_sharing, false_sharing_lock;
+extern const struct operations false_sharing, false_sharing_lock, storm;
 extern const struct operations barrier, barrier_publish, atomic_add, atomic_load, atomic_compare_swap,
     atomic_add_contended, event_pingpong, reduce, broadcast, malloc_free;
 
@@ -169,6 +169,12 @@ static inline char *bench_page(const struct bench *b, size_t page)
 static inline size_t bench_pages(const struct bench *b)
 {
 	return b->row->region_bytes / b->row->page_bytes;
+}
+
+/** From one page that changes to the next. */
+static inline size_t bench_stride(const struct bench *b)
+{
+	return b->row->variant == SCATTERED || b->row->variant == LOG_OVERFLOW ? 2 : 1;
 }
 
 /** Where in page @page the line is that changes. */

@@ -47,11 +47,6 @@ struct changing {
 	uint64_t exact, surplus; /* acquires that un-mapped what had changed, and that un-mapped more */
 };
 
-static size_t stride(const struct bench *b)
-{
-	return b->row->variant == SCATTERED ? 2 : 1;
-}
-
 static void open_acquire_changed(struct bench *b)
 {
 	struct changing *c = bench_allocate(sizeof *c);
@@ -60,7 +55,7 @@ static void open_acquire_changed(struct bench *b)
 
 	b->state = c;
 	if (b->job->node == 0) {
-		c->bytes = (size_t)b->row->changed * stride(b) * page_bytes;
+		c->bytes = (size_t)b->row->changed * bench_stride(b) * page_bytes;
 		int fd = memory_file_create("floor", c->bytes, page_bytes);
 		require(b, fd < 0 ? fd : memory_map(fd, c->bytes, NULL, &memory), "memory for the baseline");
 		require(b, memory_allocate(fd, 0, c->bytes), "memory for the baseline");
@@ -83,7 +78,7 @@ static void close_acquire_changed(struct bench *b)
 static void change_pages(struct bench *b, const struct changing *c)
 {
 	for (size_t i = 0; i < b->row->changed; i++)
-		*(volatile uint64_t *)(void *)bench_line(b, i * stride(b)) = c->value;
+		*(volatile uint64_t *)(void *)bench_line(b, i * bench_stride(b)) = c->value;
 	bench_release(b);
 }
 
@@ -109,21 +104,22 @@ static void fetch_changed(const struct bench *b, const struct changing *c)
 {
 	bench_prefetch(b, 0, bench_pages(b), false);
 	for (size_t i = 0; i < b->row->changed; i++)
-		expect(b, "a word", *(volatile uint64_t *)(void *)bench_line(b, i * stride(b)), c->value);
+		expect(b, "a word", *(volatile uint64_t *)(void *)bench_line(b, i * bench_stride(b)),
+		       c->value);
 }
 
 /* The same pages of plain memory are taken out of sight; over RDMA, after two looks at their home: at where
  * its log ends, and at what it says. */
 static uint64_t time_madvise(struct bench *b, const struct changing *c)
 {
-	size_t page_bytes = b->row->page_bytes, step = stride(b) * page_bytes;
+	size_t page_bytes = b->row->page_bytes, step = bench_stride(b) * page_bytes;
 
 	for (size_t i = 0; i < c->bytes; i += page_bytes)
 		(void)*(volatile char *)(c->floor + i);
 	uint64_t before = timer_now_ns();
 	for (unsigned int i = 0; i < 2 && b->rdma; i++)
 		sync_rdma_read(b);
-	if (stride(b) == 1)
+	if (bench_stride(b) == 1)
 		madvise(c->floor, c->bytes, MADV_DONTNEED);
 	else
 		for (size_t i = 0; i < c->bytes; i += step)

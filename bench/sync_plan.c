@@ -18,6 +18,9 @@
 #define TURN_PAGES_SMALL 512
 #define TURN_PAGES_LARGE 8
 
+/* Apart from each other, each is an entry of the change log, which has 4096 (MINORCA_LOG_ENTRIES). */
+#define LOG_OVERFLOW_PAGES 4608
+
 static const struct sync_case cases[SYNC_CASES] = {
     [ACQUIRE_NOTHING] = {"acquire_nothing",
 			 "dsm_acquire() when nothing has changed, pages of another home mapped",
@@ -54,6 +57,10 @@ static const struct sync_case cases[SYNC_CASES] = {
 		       NEEDS_TWO_NODES},
     [FALSE_SHARING_LOCK] = {"false_sharing_lock", "the same under a lock that all nodes want, and no barrier",
 			    NEEDS_TWO_NODES},
+    [STORM_ONE] = {"storm_one",
+		   "one node stores to pages that all have mapped; a barrier, and all have read them again",
+		   NEEDS_TWO_NODES},
+    [STORM_ALL] = {"storm_all", "the same by every node, to a part of the pages of its own", NEEDS_TWO_NODES},
     [BARRIER] = {"barrier", "dsm_barrier() on all nodes, nothing to publish", NEEDS_TWO_NODES},
     [BARRIER_PUBLISH] = {"barrier_publish", "the same with one changed line on each node", NEEDS_TWO_NODES},
     [ATOMIC_ADD] = {"atomic_add", "dsm_atomic_fetch_add(), relaxed", 0},
@@ -91,11 +98,19 @@ const char *sync_home_name(enum sync_home home)
 const char *sync_variant_name(enum sync_variant variant)
 {
 	static const char *const names[] = {
-	    [VARIANT_NONE] = NULL,	   [NEIGHBOURS] = "neighbours",
-	    [SCATTERED] = "scattered",	   [EQUAL] = "equal",
-	    [ONE_LINE] = "one_line",	   [BETWEEN_NODES] = "between_nodes",
-	    [WITHIN_NODE] = "within_node", [ONE_PAGE] = "one_page",
-	    [PAGE_EACH] = "page_each",	   [PAGE_AT_HOME] = "page_at_home",
+	    [VARIANT_NONE] = NULL,
+	    [NEIGHBOURS] = "neighbours",
+	    [SCATTERED] = "scattered",
+	    [EQUAL] = "equal",
+	    [ONE_LINE] = "one_line",
+	    [BETWEEN_NODES] = "between_nodes",
+	    [WITHIN_NODE] = "within_node",
+	    [ONE_PAGE] = "one_page",
+	    [PAGE_EACH] = "page_each",
+	    [PAGE_AT_HOME] = "page_at_home",
+	    [FAULTS] = "faults",
+	    [READAHEAD] = "readahead",
+	    [LOG_OVERFLOW] = "log_overflow",
 	};
 
 	return names[variant];
@@ -126,6 +141,7 @@ static const char *const rdma_baselines[SYNC_CASES] = {
     [RWLOCK_READ] = "2 FETCH_ADDs",
     [RWLOCK_READ_ALL] = "2 FETCH_ADDs",
     [RWLOCK_WRITE] = "2 CMP_SWPs",
+    [STORM_ONE] = "MPI_Bcast",
     [ATOMIC_ADD] = "FETCH_ADD",
     [ATOMIC_LOAD] = "READ",
     [ATOMIC_COMPARE_SWAP] = "CMP_SWP",
@@ -370,6 +386,64 @@ static void add_sharing(struct planning *p)
 				add_sharing_row(p, id, page_bytes, variant);
 }
 
+/* @changed pages, by one node that is home of all; as many again on each node are the baseline's. */
+static void add_storm_one(struct planning *p, size_t page_bytes, unsigned int changed,
+			  enum sync_variant variant)
+{
+	size_t pages = (size_t)changed * (variant == SCATTERED || variant == LOG_OVERFLOW ? 2 : 1);
+
+	add(p, (struct sync_row){
+		   .id = STORM_ONE,
+		   .home = HOME_HERE,
+		   .variant = variant,
+		   .page_bytes = page_bytes,
+		   .region_bytes = pages * page_bytes,
+		   .touched = 2 * p->nodes * pages,
+		   .changed = changed,
+		   .baseline =
+		       variant == READAHEAD ? "madvise, copy, CONTINUE" : "madvise, SIGBUS, copy, CONTINUE",
+		   .baseline_row = NO_ROW,
+	       });
+}
+
+/* @changed pages by each node. */
+static void add_storm_all(struct planning *p, size_t page_bytes, unsigned int changed,
+			  enum sync_variant variant)
+{
+	size_t pages = p->nodes * changed;
+
+	add(p, (struct sync_row){
+		   .id = STORM_ALL,
+		   .home = HOME_PARTS,
+		   .variant = variant,
+		   .page_bytes = page_bytes,
+		   .region_bytes = pages * page_bytes,
+		   .touched = p->nodes * pages,
+		   .changed = changed,
+		   .baseline = "MPI_Allgather",
+		   .baseline_row = NO_ROW,
+	       });
+}
+
+static void add_storms(struct planning *p)
+{
+	add_storm_one(p, SMALL, 1, FAULTS);
+	add_storm_one(p, SMALL, 16, FAULTS);
+	add_storm_one(p, SMALL, 256, FAULTS);
+	add_storm_one(p, SMALL, 256, SCATTERED);
+	add_storm_one(p, SMALL, 256, READAHEAD);
+	add_storm_one(p, SMALL, 4096, FAULTS);
+	add_storm_one(p, SMALL, 4096, READAHEAD);
+	add_storm_one(p, SMALL, LOG_OVERFLOW_PAGES, LOG_OVERFLOW);
+	add_storm_one(p, LARGE, 1, FAULTS);
+	add_storm_one(p, LARGE, 8, FAULTS);
+	add_storm_all(p, SMALL, 16, FAULTS);
+	add_storm_all(p, SMALL, 256, FAULTS);
+	add_storm_all(p, SMALL, 1024, FAULTS);
+	add_storm_all(p, SMALL, 1024, READAHEAD);
+	add_storm_all(p, LARGE, 4, FAULTS);
+}
+
 static void add_barriers(struct planning *p)
 {
 	size_t barrier =
@@ -417,6 +491,7 @@ static void add_all(struct planning *p)
 	add_diff(p);
 	add_locks(p);
 	add_sharing(p);
+	add_storms(p);
 	add_barriers(p);
 	add_words(p);
 	add_collectives(p);

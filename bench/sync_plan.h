@@ -31,6 +31,8 @@ enum sync_case_id {
 	RWLOCK_WRITE,
 	FALSE_SHARING,
 	FALSE_SHARING_LOCK,
+	STORM_ONE,
+	STORM_ALL,
 	BARRIER,
 	BARRIER_PUBLISH,
 	ATOMIC_ADD,
@@ -63,7 +65,13 @@ const struct sync_case *sync_case(unsigned int id);
 const char *const *sync_case_names(void);
 
 /* Where the page that is worked on has its home, seen from node 0, which works on it. */
-enum sync_home { HOME_NONE, HOME_HERE, HOME_THERE, HOME_AROUND /* page i on node i mod N */ };
+enum sync_home {
+	HOME_NONE,
+	HOME_HERE,
+	HOME_THERE,
+	HOME_AROUND, /* page i on node i mod N */
+	HOME_PARTS,  /* the i-th of N parts on node i */
+};
 
 /** "here", "there"; NULL where it is neither. */
 const char *sync_home_name(enum sync_home home);
@@ -79,7 +87,10 @@ enum sync_variant {
 	WITHIN_NODE,
 	ONE_PAGE,
 	PAGE_EACH,
-	PAGE_AT_HOME
+	PAGE_AT_HOME,
+	FAULTS,
+	READAHEAD,
+	LOG_OVERFLOW,
 };
 
 const char *sync_variant_name(enum sync_variant variant);

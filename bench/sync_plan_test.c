@@ -119,6 +119,14 @@ static void rows_fit_their_regions(void **state)
 		assert_true(row->threads > 0);
 		if (row->home == HOME_AROUND)
 			assert_true(pages >= 100);
+		if (row->id == FALSE_SHARING || row->id == FALSE_SHARING_LOCK)
+			assert_true(pages > 100); /* one is for the lock */
+		if (row->id == STORM_ALL)
+			assert_int_equal(pages, 100 * row->changed);
+		if (row->id == STORM_ONE) /* a node has mapped nothing that does not change */
+			assert_int_equal(
+			    pages, row->changed *
+				       (row->variant == SCATTERED || row->variant == LOG_OVERFLOW ? 2u : 1u));
 		if (row->id == ACQUIRE_CHANGED)
 			assert_true(pages >= row->changed * (row->variant == SCATTERED ? 2u : 1u));
 		if (row->id >= PUBLISH_LINE && row->id <= PUBLISH_PAGES) {

@@ -14,7 +14,7 @@ from check import check_types, each, run
 CASES = set("""
     acquire_nothing acquire_changed publish_line publish_line_hot publish_bytes publish_page publish_pages store_first store_hot diff
     lock_uncontended lock_publish trylock lock_handover rwlock_read rwlock_read_all rwlock_write false_sharing
-    false_sharing_lock barrier
+    false_sharing_lock storm_one storm_all barrier
     barrier_publish atomic_add atomic_load atomic_compare_swap atomic_add_contended event_pingpong reduce broadcast
     malloc_free
 """.split())
@@ -27,10 +27,11 @@ BASELINE = {"baseline": str, "baseline_samples": int, "baseline_p50_ns": int}
 REASONS = ("hugepages of", "a region of", "needs 2 cores", "it did not happen")
 ON_VERBS = ("this transport has no pages that stay writable", "needs nodes on one host")
 REQUESTS = ("READ", "WRITE", "CMP_SWP", "FETCH_ADD")
-COUNTED = ("false_sharing",)
+COUNTED = ("false_sharing", "storm")
 # What a baseline over RDMA is not a request of its own for.
 LOCAL = set("""
-    store_first store_hot diff lock_publish false_sharing false_sharing_lock barrier barrier_publish reduce broadcast malloc_free
+    store_first store_hot diff lock_publish false_sharing false_sharing_lock storm_one storm_all
+    barrier barrier_publish reduce broadcast malloc_free
 """.split())
 
 
@@ -76,8 +77,23 @@ def check_counts(row):
     """What the runtime did in an interval, of those that are about that."""
     faults = row["faults_per_interval"]
     assert (faults is not None) == (row["case"].startswith(COUNTED) and not row["skipped"]), "%r faults" % faults
-    if faults is None or not row["case"].startswith("false_sharing"):
-        return
+    if faults is not None:
+        (check_sharing if row["case"].startswith("false_sharing") else check_storm)(row)
+
+
+def check_storm(row):
+    nodes = row["nodes"]
+    readers = nodes * (nodes - 1) if row["case"] == "storm_all" else nodes - 1  # of each page that changes
+    pages = row["changed_pages"] * readers
+    assert row["pages_invalidated_per_interval"] == pages
+    fetched = pages * row["page_size_bytes"]  # JSON has six digits
+    assert abs(row["bytes_fetched_per_interval"] - fetched) <= 1e-5 * fetched, "expected %d bytes fetched" % fetched
+    faults = row["faults_per_interval"]
+    assert 8 * faults <= pages if row["variant"] == "readahead" else faults == pages, "%r faults in a storm" % faults
+
+
+def check_sharing(row):
+    faults = row["faults_per_interval"]
     assert 0 <= faults <= row["nodes"], "%r faults in an interval" % faults
     fetched, published = row["bytes_fetched_per_interval"], row["bytes_published_per_interval"]
     others = 0 if row["variant"] == "page_at_home" else row["nodes"] - 1  # who is not home of its page
