@@ -222,6 +222,17 @@ static int print_row(const struct output *output, const struct result *result)
 
 /* --- the run ------------------------------------------------------------------------------------------- */
 
+/* What is left is shared by the rows that are left; but a row that takes longer than its share does not leave
+ * those after it without samples. */
+static uint64_t share_ns(const struct run *run, size_t row, uint64_t deadline_ns)
+{
+	uint64_t now_ns = timer_now_ns(), left = run->plan.count - row;
+	uint64_t least_ns = run->options.seconds * 1000000000u / (2 * run->plan.count);
+	uint64_t even_ns = now_ns < deadline_ns ? (deadline_ns - now_ns) / left : 0;
+
+	return even_ns > least_ns ? even_ns : least_ns;
+}
+
 static void run_rows(struct run *run, const struct output *output)
 {
 	uint64_t deadline_ns = timer_now_ns() + run->options.seconds * 1000000000u;
@@ -232,10 +243,8 @@ static void run_rows(struct run *run, const struct output *output)
 	progress_begin(&progress, run->plan.count, run->job.node == 0);
 	for (size_t i = 0; i < run->plan.count; i++) {
 		struct sync_outcome outcome;
-		uint64_t now_ns = timer_now_ns(), left = run->plan.count - i;
 
-		bench_run(&bench, &run->plan.rows[i],
-			  now_ns < deadline_ns ? (deadline_ns - now_ns) / left : 0, &outcome);
+		bench_run(&bench, &run->plan.rows[i], share_ns(run, i, deadline_ns), &outcome);
 		run->measured[i] = outcome.runtime;
 		struct result result = result_of(run, i, &outcome);
 		progress_step(&progress);

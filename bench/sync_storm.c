@@ -20,9 +20,11 @@
 #include "dsm/settings.h"
 #include "kernel/memory.h"
 
-/* Before anything is counted: pages are fetched that nobody has had, and the home learns that they are stored
- * to in bulk. */
+/* Storms of the first round, which are not counted: pages are fetched that nobody has had, and the home
+ * learns that they are stored to in bulk; and of each other round, so that a row has some samples however
+ * long one takes. */
 #define WARM_UP 4
+#define STORMS 4
 
 struct storm {
 	uint64_t generation; /* of what was written, on both sides */
@@ -112,7 +114,7 @@ static void check_storm(const struct bench *b, const struct dsm_stats *before, c
 		expect(b, "logs that overflowed", now->log_overflows - before->log_overflows, overflow);
 }
 
-static void rage(struct bench *b, bool counted)
+static void rage(struct bench *b)
 {
 	struct storm *s = b->state;
 
@@ -128,7 +130,7 @@ static void rage(struct bench *b, bool counted)
 	struct dsm_stats now = bench_stats(b);
 	read_others(b, b->base, blocks(b));
 	bench_all_meet(); /* nobody stores to what others still look at */
-	if (!counted)
+	if (!b->round)
 		return;
 	struct sync_counts counts = bench_counts_between(&before, &now);
 	check_storm(b, &before, &now);
@@ -240,8 +242,6 @@ static void open_storm(struct bench *b)
 		s->memory = bench_allocate(b->row->region_bytes);
 	else
 		s->floor = open_floor(b);
-	for (unsigned int i = 0; i < WARM_UP; i++)
-		rage(b, false);
 }
 
 static void close_storm(struct bench *b)
@@ -257,8 +257,12 @@ static void close_storm(struct bench *b)
 
 static void round_storm(struct bench *b)
 {
-	rage(b, true);
-	rage_plainly(b);
+	for (unsigned int i = 0; i < WARM_UP && !b->round; i++)
+		rage(b);
+	for (unsigned int i = 0; i < STORMS && b->round; i++) {
+		rage(b);
+		rage_plainly(b);
+	}
 }
 
 const struct operations storm = {
