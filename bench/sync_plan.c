@@ -427,21 +427,24 @@ static void add_storm_all(struct planning *p, size_t page_bytes, unsigned int ch
 
 static void add_storms(struct planning *p)
 {
-	add_storm_one(p, SMALL, 1, FAULTS);
-	add_storm_one(p, SMALL, 16, FAULTS);
-	add_storm_one(p, SMALL, 256, FAULTS);
-	add_storm_one(p, SMALL, 256, SCATTERED);
-	add_storm_one(p, SMALL, 256, READAHEAD);
-	add_storm_one(p, SMALL, 4096, FAULTS);
-	add_storm_one(p, SMALL, 4096, READAHEAD);
-	add_storm_one(p, SMALL, LOG_OVERFLOW_PAGES, LOG_OVERFLOW);
-	add_storm_one(p, LARGE, 1, FAULTS);
-	add_storm_one(p, LARGE, 8, FAULTS);
-	add_storm_all(p, SMALL, 16, FAULTS);
-	add_storm_all(p, SMALL, 256, FAULTS);
-	add_storm_all(p, SMALL, 1024, FAULTS);
-	add_storm_all(p, SMALL, 1024, READAHEAD);
-	add_storm_all(p, LARGE, 4, FAULTS);
+	static const struct {
+		void (*add)(struct planning *, size_t page_bytes, unsigned int changed, enum sync_variant);
+		size_t page_bytes;
+		unsigned int changed;
+		enum sync_variant variant;
+	} rows[] = {
+	    {add_storm_one, SMALL, 1, FAULTS},	     {add_storm_one, SMALL, 16, FAULTS},
+	    {add_storm_one, SMALL, 256, FAULTS},     {add_storm_one, SMALL, 256, SCATTERED},
+	    {add_storm_one, SMALL, 256, READAHEAD},  {add_storm_one, SMALL, 4096, FAULTS},
+	    {add_storm_one, SMALL, 4096, READAHEAD}, {add_storm_one, SMALL, LOG_OVERFLOW_PAGES, LOG_OVERFLOW},
+	    {add_storm_one, LARGE, 1, FAULTS},	     {add_storm_one, LARGE, 8, FAULTS},
+	    {add_storm_all, SMALL, 16, FAULTS},	     {add_storm_all, SMALL, 256, FAULTS},
+	    {add_storm_all, SMALL, 1024, FAULTS},    {add_storm_all, SMALL, 1024, READAHEAD},
+	    {add_storm_all, LARGE, 4, FAULTS},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		rows[i].add(p, rows[i].page_bytes, rows[i].changed, rows[i].variant);
 }
 
 static void add_barriers(struct planning *p)
