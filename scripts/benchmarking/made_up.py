@@ -48,6 +48,14 @@ def bandwidth_rows(rng):
             speed = 12e9 / (1 + 40000 / (bytes_ * outstanding)) * rng.uniform(0.95, 1.05)
             yield {"benchmark": "read_bandwidth", "case": "read", "bytes": bytes_, "outstanding": outstanding, "nodes": 2,
                    "transport": "verbs", "samples": 100, "bytes_per_s": int(speed), "p50_ns": int(bytes_ / speed * 1e9) + 1}
+    for nodes in (2, 3, 5):
+        for threads in (1, 2, 4):
+            rate = 250e3 * (threads * (nodes - 1)) ** 0.9 * rng.uniform(0.95, 1.05)
+            ns = int(8192 * (nodes - 1) / rate * 1e9)
+            yield {"benchmark": "fetch_bandwidth", "case": "random", "means": "fault", "page_size_bytes": 4096, "bytes": 1 << 25,
+                   "stride_pages": 1, "window_pages": 1, "threads": threads, "nodes": nodes, "transport": "shm", "samples": 3,
+                   "bytes_per_s": int(rate * 4096), "p50_ns": ns, "faults": 8192 * (nodes - 1), "faults_per_s": int(rate),
+                   "floor_p50_ns": int(ns * 0.95), "floor_bandwidth_ratio": 0.95}
     for order in ("sequential", "strided", "random"):
         for means in ("fault", "readahead"):
             for size in PAGES:
@@ -69,6 +77,26 @@ def sync_rows(rng):
                    "baseline": None if case == "acquire_nothing" else "the CPU's own",
                    "baseline_p50_ns": None if case == "acquire_nothing" else ns // 2 + 1,
                    "ratio": None if case == "acquire_nothing" else ns / (ns // 2 + 1), "skipped": None}
+    for size, sweep in ((4096, (8, 64, 512, 4096)), (2 << 20, (8, 64, 512, 4096, 65536, 2 << 20))):
+        for bytes_ in sweep:
+            ns = (1000 if size == 4096 else 90000) + bytes_ / 10 * rng.uniform(0.95, 1.05)
+            case = {64: "publish_line", size: "publish_page"}.get(bytes_, "publish_bytes")
+            yield {"benchmark": "sync", "case": case, "variant": None, "home": "there", "page_size_bytes": size, "nodes": 2,
+                   "threads": 1, "changed_pages": 1, "changed_bytes": bytes_, "samples": 1000, "p50_ns": int(ns),
+                   "baseline": "memcpy, memcmp", "baseline_p50_ns": int(ns / 2), "ratio": 2.0, "skipped": None}
+    for nodes in (2, 3, 4):
+        for case, pages in (("storm_one", 4096), ("storm_all", 1024)):
+            for variant in ("faults", "readahead"):
+                ns = pages * nodes * (3000 if variant == "faults" else 500) * rng.uniform(0.95, 1.05)
+                yield {"benchmark": "sync", "case": case, "variant": variant, "home": None, "page_size_bytes": 4096,
+                       "nodes": nodes, "threads": 1, "changed_pages": pages, "samples": 20, "p50_ns": int(ns),
+                       "baseline": "the barest code", "baseline_p50_ns": int(ns / 1.1), "ratio": 1.1, "skipped": None,
+                       "faults_per_interval": pages * (nodes - 1.0), "bytes_fetched_per_interval": 4096.0 * pages}
+        for variant in ("one_page", "page_each"):
+            yield {"benchmark": "sync", "case": "false_sharing", "variant": variant, "home": "here", "page_size_bytes": 4096,
+                   "nodes": nodes, "threads": 1, "changed_pages": 0, "samples": 1000, "p50_ns": 9000 * nodes,
+                   "baseline": "lines, MPI_Barrier", "baseline_p50_ns": 700, "ratio": 13.0, "skipped": None,
+                   "faults_per_interval": float(nodes), "bytes_fetched_per_interval": 4096.0 * (nodes - 1)}
     yield {"benchmark": "sync", "case": "lock_with_a_name_that_is_much_longer_than_a_phone_is_wide", "variant": "between_nodes",
            "home": "there", "page_size_bytes": 4096, "nodes": 2, "p50_ns": 140, "baseline_p50_ns": 100, "ratio": 1.4}
     yield {"benchmark": "sync", "case": "rwlock_read_all", "nodes": 2, "p50_ns": None, "skipped": "needs 4 nodes"}

@@ -46,6 +46,22 @@ class Report(unittest.TestCase):
         self.assertNotIn("does not know", page)
         self.assertIn("was not done after 120 s", page)
 
+    def test_what_is_swept_is_a_curve(self):
+        made_up.make(self.directory)
+        page = self.page()
+        for plot in ("sync-publish", "sync-storms", "rate-fetch_bandwidth-random-4096"):
+            self.assertIn('id="%s-title"' % plot, page)
+        self.assertIn("2 nodes fault, floor", page)
+        self.assertIn("False sharing, and invalidation storms", page)
+
+    def test_faults_of_one_number_of_threads_are_no_curve(self):
+        for row in made_up.bandwidth_rows(random.Random(1)):
+            if row.get("means") == "fault" and row.get("threads") == 1 and row.get("nodes") == 2:
+                self.add({**row, "case_id": "fetch_bandwidth.n2", "repetition": 1})
+        page = self.page()
+        self.assertNotIn("rate-fetch_bandwidth", page)
+        self.assertIn('<section id="bandwidth">', page)
+
     def test_it_needs_nothing_from_elsewhere(self):
         made_up.make(self.directory)
         page = self.page()

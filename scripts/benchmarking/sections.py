@@ -3,7 +3,7 @@
 A section is made by a function of a rows.Directory. Without data it gives a sentence that says so.
 """
 
-from benchmarking import plots, rows
+from benchmarking import plots, rows, sweeps
 from benchmarking.page import Section, Table
 
 FORMS = {"serial": ("serial", 3), "threads": ("plain threads", 2), "mpi": ("MPI", 1), "dsm": ("Minorca", 0)}
@@ -13,10 +13,6 @@ CASES = ("fetch_new", "fetch_stale", "current", "fetch_blocks", "write_new", "wr
 
 def us(ns):
     return None if ns is None else round(ns / 1000, 3 if ns < 1e5 else 1)
-
-
-def name_of_pages(size):
-    return rows.UNITS.get(size, rows.bytes_in_words(size)) + " pages"
 
 
 def label_of(row, keys, names):
@@ -40,10 +36,6 @@ def get_us(name):
 
 def get_bytes(name):
     return lambda row: rows.bytes_in_words(row[name]) if row.get(name) else None
-
-
-def of_numbers(data, name):
-    return [row for row in data if rows.is_number(row.get(name)) and row[name] > 0]
 
 
 # --- latency of faults -----------------------------------------------------------------------------------------
@@ -117,7 +109,7 @@ def latency(directory):
         for access, words in (("read", "loads"), ("write", "stores")):
             lines = cdf_lines([row for row in main if row["page_size_bytes"] == size and row["access"] == access])
             if lines:
-                title = "%s, %s" % (name_of_pages(size), words)
+                title = "%s, %s" % (rows.name_of_pages(size), words)
                 section.plots.append(plots.cdf("cdf-%d-%s" % (size, access), title, lines))
                 section.tables.append(cdf_table("Quantiles: " + title, lines))
     section.tables.insert(0, full_table("All cases of fault_latency", data, FAULT_COLUMNS))
@@ -138,7 +130,7 @@ def stages_of(row):
 
 
 def anatomy_label(row):
-    words = [case_label(row), name_of_pages(row["page_size_bytes"])]
+    words = [case_label(row), rows.name_of_pages(row["page_size_bytes"])]
     return ", ".join(words + (["store"] if row.get("access") == "write" else []))
 
 
@@ -189,7 +181,7 @@ def size_axis(data):
 def bandwidth_curves(name, title, data, axis):
     names = rows.shared_names([rows.key_of(row) for row in data]) | {axis}
     lines = {}
-    for row in sorted(of_numbers(data, axis), key=lambda row: row[axis]):
+    for row in sorted(rows.of_numbers(data, axis), key=lambda row: row[axis]):
         label = rows.describe(rows.key_of(row), names) or title
         x, y = lines.setdefault(label, ([], []))
         x.append(row[axis])
@@ -219,7 +211,7 @@ def bandwidth_columns(data):
         ("GB/s", lambda row: round(row["bytes_per_s"] / 1e9, 4)),
         ("baseline GB/s", lambda row: round(baseline_of(row) / 1e9, 4) if baseline_of(row) else None),
         ("ratio", lambda row: round(row["bytes_per_s"] / baseline_of(row), 3) if baseline_of(row) else None),
-        ("of the copy's", get("copy_bandwidth_ratio")), ("faults", get("faults")),
+        ("of the copy's", get("copy_bandwidth_ratio")), ("faults", get("faults")), ("faults/s", get("faults_per_s")),
         ("read ahead", get("pages_read_ahead")), ("p50 [µs]", get_us("p50_ns")), ("p99 [µs]", get_us("p99_ns")),
         ("runs", get("runs"))]
 
@@ -228,9 +220,11 @@ def bandwidth(directory):
     names = list(dict.fromkeys(row["benchmark"] for row in directory.rows if "bandwidth" in str(row.get("benchmark"))))
     section = Section("bandwidth", "Bandwidth", "GB are 10^9 bytes; medians of all runs.")
     for name in names:
-        data = of_numbers(rows.merged(directory.of(name), directory.known), "bytes_per_s")
+        data = rows.of_numbers(rows.merged(directory.of(name), directory.known), "bytes_per_s")
+        rates, unrated = sweeps.split_fault_rates(data)
+        section.plots += sweeps.fault_rates(rates)
         by_case = {}
-        for row in data:
+        for row in unrated:
             by_case.setdefault(row.get("case") or name, []).append(row)
         rest = []
         for case, some in by_case.items():
@@ -240,7 +234,7 @@ def bandwidth(directory):
             else:
                 rest += some
         for size in sorted({row.get("page_size_bytes") or 0 for row in rest}):
-            title = "%s, %s" % (name, name_of_pages(size)) if size else name
+            title = "%s, %s" % (name, rows.name_of_pages(size)) if size else name
             section.plots.append(bandwidth_rows("bandwidth-%s-%d" % (name, size), title,
                                                 [row for row in rest if (row.get("page_size_bytes") or 0) == size]))
         if data:
@@ -251,7 +245,7 @@ def bandwidth(directory):
 # --- synchronisation -----------------------------------------------------------------------------------------------
 
 FAMILIES = (("Acquire", ("acquire",)), ("Publish, and the stores before it", ("publish", "store", "diff")),
-            ("Locks", ("lock", "trylock", "rwlock")),
+            ("False sharing, and invalidation storms", ("false_sharing", "storm")), ("Locks", ("lock", "trylock", "rwlock")),
             ("Barriers, atomics, events, collectives, allocation", ("barrier", "atomic", "event", "reduce", "broadcast",
                                                                     "malloc")))
 
@@ -264,6 +258,8 @@ def sync_label(row):
         words.append("of " + rows.bytes_in_words(row["region_bytes"]))
     if row.get("changed_pages"):
         words.append(rows.counted(row["changed_pages"], "page", "pages"))
+    if row["case"] == "publish_bytes":
+        words.append(rows.bytes_in_words(row["changed_bytes"]) + " of it")
     return " ".join(map(str, words))
 
 
@@ -271,7 +267,8 @@ SYNC_COLUMNS = [
     ("case", sync_label), ("threads", get("threads")), ("nodes", get("nodes")), ("transport", get("transport")),
     ("samples", get("samples")), ("p50 [µs]", get_us("p50_ns")), ("p90", get_us("p90_ns")), ("p99", get_us("p99_ns")),
     ("max", get_us("max_ns")), ("baseline p50", get_us("baseline_p50_ns")), ("ratio", get("ratio")),
-    ("baseline", get("baseline")), ("left out because", get("skipped")), ("runs", get("runs")),
+    ("faults an interval", get("faults_per_interval")), ("bytes fetched", get("bytes_fetched_per_interval")),
+    ("bytes published", get("bytes_published_per_interval")), ("baseline", get("baseline")), ("left out because", get("skipped")), ("runs", get("runs")),
 ]
 
 
@@ -283,12 +280,15 @@ def sync(directory):
                       "the table names that baseline. The scale is logarithmic.")
     fewest = min(row.get("nodes") or 0 for row in data)
     for index, (title, prefixes) in enumerate(FAMILIES):
-        some = [row for row in of_numbers(data, "p50_ns") if row["case"].startswith(prefixes)
+        some = [row for row in rows.of_numbers(data, "p50_ns") if row["case"].startswith(prefixes)
                 and (row.get("nodes") or 0) == fewest]
         if some:
             section.plots.append(plots.pairs("sync-%d" % index, title,
                                              [(sync_label(row), row["p50_ns"], row.get("baseline_p50_ns") or None)
                                               for row in some]))
+    curves = (sweeps.publish_curves([row for row in data if (row.get("nodes") or 0) == fewest]),
+              sweeps.storm_curves(data, sync_label))
+    section.plots += [plot for plot in curves if plot]
     section.tables.append(full_table("All cases of sync", data, SYNC_COLUMNS))
     return section
 
