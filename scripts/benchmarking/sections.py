@@ -326,33 +326,45 @@ APP_COLUMNS = [
     ("time by MPI's", get("to_mpi")), ("rate", get("rate")), ("", get("rate_unit")), ("faults", get("faults")),
     ("bytes fetched", get("bytes_fetched")), ("bytes published", get("bytes_published")),
     ("outside [s]", get("outside_seconds")), ("compute [s]", get("compute_seconds")), ("faults [s]", get("fault_seconds")),
-    ("barriers [s]", get("barrier_seconds")), ("other [s]", get("other_seconds")), ("problem", get("parameters")),
+    ("trap and return [s]", get("fault_trap_seconds")), ("data [s]", get("fault_data_seconds")),
+    ("CONTINUE [s]", get("fault_map_seconds")), ("rest of faults [s]", get("fault_rest_seconds")),
+    ("a load's fault [µs]", get_us("fault_read_mean_ns")), ("a store's", get_us("fault_write_mean_ns")),
+    ("an upgrade", get_us("fault_upgrade_mean_ns")), ("lock [s]", get("lock_seconds")), ("unlock [s]", get("unlock_seconds")),
+    ("atomics [s]", get("atomic_seconds")), ("barriers [s]", get("barrier_seconds")), ("other [s]", get("other_seconds")),
+    ("of that prefetching [s]", get("prefetch_seconds")), ("publishing, un-mapping [s]", get("consistency_seconds")),
+    ("traced run [s]", get("anatomy_seconds")), ("faults left out", get("faults_left_out")), ("problem", get("parameters")),
     ("runs", get("runs")),
 ]
-# Where an application's time goes, in words.
-PARTS = {"compute_seconds": "computing", "fault_seconds": "faults", "together": "computing and faults",
-         "barrier_seconds": "barriers", "other_seconds": "other calls"}
+# Where an application's time goes: in words, and the fields that add up to it.
+PARTS = {
+    "computing": ("compute_seconds",), "computing and faults": (),
+    "faults: trap and return": ("fault_trap_seconds",), "faults: CONTINUE": ("fault_map_seconds",),
+    "faults: data, twins": ("fault_data_seconds", "fault_rest_seconds"), "locks": ("lock_seconds", "unlock_seconds"),
+    "atomics": ("atomic_seconds",), "barriers: waiting": ("barrier_seconds",), "prefetching": ("prefetch_seconds",),
+    "publishing, un-mapping; messages": ("consistency_seconds",),
+}
 
 
 def parts_of(row):
-    """{part: ns}; where faults are not timed, what is outside of calls is computing and faults together."""
+    """{part: ns}. A run that was not taken apart (--anatomy) does not tell computing from faults, nor calls from others."""
+    parts = {words: 1e9 * sum(row.get(name) or 0 for name in names) for words, names in PARTS.items()}
     if not rows.is_number(row.get("compute_seconds")):
-        row = {**row, "together": row.get("outside_seconds")}
-    return {words: 1e9 * (row.get(part) or 0) for part, words in PARTS.items()}
+        parts["computing and faults"] = 1e9 * (row.get("outside_seconds") or 0)
+    if not rows.is_number(row.get("consistency_seconds")):
+        parts["publishing, un-mapping; messages"] = 1e9 * (row.get("other_seconds") or 0)
+    return parts
 
 
-def parts_plot(data):
-    """Of the runs with the most workers, in Minorca's form; None: the parts are not told."""
+def parts_plot(plot, name, data):
+    """Of the runs with the most workers, in each form; None: the parts are not told."""
     bars = []
-    for name in dict.fromkeys(app_name(row) for row in data):
-        some = [row for row in data if app_name(row) == name and row.get("form") == "dsm"
+    for variant in dict.fromkeys(app_name(row) for row in data):
+        some = [row for row in data if app_name(row) == variant and row.get("form") in ("threads", "mpi", "dsm")
                 and rows.is_number(row.get("barrier_seconds"))]
-        if some:
-            row = max(some, key=workers_of)
-            bars.append(("%s, %s" % (name, rows.counted(workers_of(row), "worker", "workers")),
-                         parts_of(row)))
-    parts = [part for part in PARTS.values() if any(values[part] for _, values in bars)]
-    return plots.stacked("app-parts", "Where the time goes, in Minorca's form", bars, parts) if bars else None
+        most = max(map(workers_of, some), default=0)
+        bars += [("%s, %s, %s" % (variant, FORMS[row["form"]][0], rows.counted(most, "worker", "workers")), parts_of(row))
+                 for row in sorted(some, key=lambda row: -FORMS[row["form"]][1]) if workers_of(row) == most]
+    return plots.stacked(plot, "Where the time goes: " + name, bars, list(PARTS)) if bars else None
 
 
 def against_mpi(data):
@@ -366,7 +378,9 @@ def applications(directory):
     data = rows.merged([row for row in directory.of("app") if not row.get("traced")], directory.known)
     if not data:
         return "Applications, and their speed-up: no result of bench/apps."
-    section = Section("applications", "Applications", "Speed-up of the same computation in three forms, over the serial program of the same run.")
+    section = Section("applications", "Applications", "Speed-up of the same computation in three forms, over the serial program of the "
+                      "same run; and where the time goes, a mean over workers. How the time of the Minorca form is split into "
+                      "computing, faults and calls is known by a run more, in which faults were traced.")
     by_name = {}
     for row in data:
         by_name.setdefault(app_name(row), []).append(row)
@@ -381,9 +395,9 @@ def applications(directory):
                 lines.append(plots.Line(label, [x for x, _ in points], [y for _, y in points], colour))
         if lines:
             section.plots.append(plots.speed_up("app-%d" % index, name, lines))
-    parts = parts_plot(data)
-    if parts:
-        section.plots.append(parts)
+    for name in dict.fromkeys(str(row.get("name")) for row in data):
+        section.plots.append(parts_plot("app-parts-" + name, name, [row for row in data if str(row.get("name")) == name]))
+    section.plots = [plot for plot in section.plots if plot]
     section.tables.append(full_table("All applications", data, APP_COLUMNS))
     return section
 
