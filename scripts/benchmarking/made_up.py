@@ -42,6 +42,20 @@ def anatomy_rows(rng):
                        "sum_ns": total, "whole_ns": total, "sum_ratio": 1.0, "moment_cost_ns": 20, "invariant_tsc": "yes"}
 
 
+def kernel_rows(rng):
+    for size, copy in ((4096, 500), (2 << 20, 100000)):
+        for case in ("fetch_stale", "current"):
+            stages = {"exception_ns": 400, "handle_ns": 1100, "signal_ns": 200, "frame_ns": 500, "handover_ns": 0,
+                      "data_ns": copy if case == "fetch_stale" else 80, "runtime_ns": 300, "ioctl_ns": 700, "calls_ns": 0,
+                      "wake_ns": 0, "sigreturn_ns": 350, "resume_ns": 60}
+            stages = {name: int(ns * rng.uniform(0.95, 1.05)) for name, ns in stages.items()}
+            total = sum(stages.values())
+            yield {"benchmark": "fault_kernel", "case": case, "blocks": 1, "page_size_bytes": size, "delivery": "inline",
+                   "access": "read", "threads": 1, "nodes": 2, "transport": "shm", "samples": 9999, **stages,
+                   "kernel_ns": total - stages["data_ns"] - stages["runtime_ns"], "sum_ns": total, "whole_ns": total,
+                   "untraced_ns": total, "untraced_ratio": 1.0, "event_cost_ns": 150, "skipped": None}
+
+
 def bandwidth_rows(rng):
     for outstanding in (1, 4, 16):
         for bytes_ in (8 << shift for shift in range(0, 20, 2)):
@@ -113,7 +127,7 @@ def other_rows(_rng):
     yield {"benchmark": "connection_memory", "count": 512, "depth": 64, "device": "rxe0", "process_bytes": 150000}
 
 
-ALL = (fault_rows, anatomy_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
+ALL = (fault_rows, anatomy_rows, kernel_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
 
 
 def write_lines(path, objects):

@@ -151,21 +151,51 @@ ANATOMY_COLUMNS = [
 ]
 
 
+# Those of the kernel, by its tracepoints.
+KERNEL_STAGES = {
+    "exception_ns": "exception", "handle_ns": "kernel: page fault, userfaultfd", "signal_ns": "kernel: signal",
+    "frame_ns": "kernel: signal frame", "handover_ns": "kernel: to the handler thread", "data_ns": "runtime: data",
+    "runtime_ns": "runtime: all else", "ioctl_ns": "kernel: CONTINUE", "calls_ns": "kernel: other calls",
+    "wake_ns": "kernel: waking", "sigreturn_ns": "kernel: sigreturn", "resume_ns": "return"}
+
+KERNEL_COLUMNS = ANATOMY_COLUMNS[:7] + [(words + " [ns]", get(name)) for name, words in KERNEL_STAGES.items()] + [
+    ("the kernel's together", get("kernel_ns")), ("sum", get("sum_ns")), ("untraced", get("untraced_ns")),
+    ("sum / untraced", get("untraced_ratio")), ("cost of an event", get("event_cost_ns")), ("left out because", get("skipped")),
+    ("runs", get("runs")),
+]
+
+
+def stage_plots(name, title, data, stages):
+    """Short faults and long ones apart: one that takes a hundred times as long would hide the others."""
+    bars = [(anatomy_label(row), {words: row[stage] for stage, words in stages.items() if rows.is_number(row.get(stage))})
+            for row in main_slice(data)[1]]
+    made = []
+    for length, words, some in (
+            ("short", "less than 20 µs", [bar for bar in bars if sum(bar[1].values()) < SHORT_NS]),
+            ("long", "20 µs and more", [bar for bar in bars if sum(bar[1].values()) >= SHORT_NS])):
+        parts = [part for part in stages.values() if any(values.get(part) for _, values in some)]
+        if some:
+            made.append(plots.stacked("%s-%s" % (name, length), "%s of %s" % (title, words), some, parts))
+    return made
+
+
 def anatomy(directory):
     data = [row for row in rows.merged(directory.of("fault_anatomy"), directory.known) if stages_of(row)]
-    if not data:
-        return "The anatomy of a fault, stage by stage: no result of fault_latency --anatomy."
-    (delivery, threads, _), main = main_slice(data)
-    bars = [(anatomy_label(row), stages_of(row)) for row in main]
+    kernel = rows.merged(directory.of("fault_kernel"), directory.known)
+    seen = [row for row in kernel if row.get("samples")]
+    if not data and not seen:
+        return "The anatomy of a fault, stage by stage: no result of fault_latency --anatomy." + "".join(
+            " The kernel's part: %s." % why for why in sorted({row["skipped"] for row in kernel if row.get("skipped")}))
+    (delivery, threads, _), _ = main_slice(data or seen)
     section = Section("anatomy", "Anatomy of a fault", "Where the time of one fault goes, stage by stage: %s delivery, %s." %
                       (delivery, rows.counted(threads, "thread", "threads")))
-    # One that takes a hundred times as long would hide the others.
-    for name, words, some in (
-            ("short", "Faults of less than 20 µs", [bar for bar in bars if sum(bar[1].values()) < SHORT_NS]),
-            ("long", "Faults of 20 µs and more", [bar for bar in bars if sum(bar[1].values()) >= SHORT_NS])):
-        if some:
-            section.plots.append(plots.stacked("anatomy-" + name, words, some, list(STAGES.values())))
-    section.tables.append(full_table("All stages", data, ANATOMY_COLUMNS))
+    if data:
+        section.plots += stage_plots("anatomy", "Faults", data, STAGES)
+        section.tables.append(full_table("All stages", data, ANATOMY_COLUMNS))
+    if seen:
+        section.plots += stage_plots("kernel", "The kernel's part: faults", seen, KERNEL_STAGES)
+    if kernel:
+        section.tables.append(full_table("The kernel's part, by its tracepoints", kernel, KERNEL_COLUMNS))
     return section
 
 
@@ -430,7 +460,7 @@ def faults_by_page(directory):
 
 # --- the rest --------------------------------------------------------------------------------------------------------
 
-SHOWN = ("fault_latency", "fault_anatomy", "sync", "app", "fault_trace")
+SHOWN = ("fault_latency", "fault_anatomy", "fault_kernel", "sync", "app", "fault_trace")
 
 
 def others(directory):
