@@ -235,7 +235,7 @@ static int measure_cost(struct kernel_trace *t)
 {
 	const struct kernel_event *events;
 	uint64_t plain = time_calls();
-	size_t count;
+	size_t count = 0;
 	int error = kernel_trace_start(t);
 
 	if (error)
