@@ -42,6 +42,20 @@ def anatomy_rows(rng):
                        "sum_ns": total, "whole_ns": total, "sum_ratio": 1.0, "moment_cost_ns": 20, "invariant_tsc": "yes"}
 
 
+def kernel_rows(rng):
+    for size, copy in ((4096, 500), (2 << 20, 100000)):
+        for case in ("fetch_stale", "current"):
+            stages = {"exception_ns": 400, "handle_ns": 1100, "signal_ns": 200, "frame_ns": 500, "handover_ns": 0,
+                      "data_ns": copy if case == "fetch_stale" else 80, "runtime_ns": 300, "ioctl_ns": 700, "calls_ns": 0,
+                      "wake_ns": 0, "sigreturn_ns": 350, "resume_ns": 60}
+            stages = {name: int(ns * rng.uniform(0.95, 1.05)) for name, ns in stages.items()}
+            total = sum(stages.values())
+            yield {"benchmark": "fault_kernel", "case": case, "blocks": 1, "page_size_bytes": size, "delivery": "inline",
+                   "access": "read", "threads": 1, "nodes": 2, "transport": "shm", "samples": 9999, **stages,
+                   "kernel_ns": total - stages["data_ns"] - stages["runtime_ns"], "sum_ns": total, "whole_ns": total,
+                   "untraced_ns": total, "untraced_ratio": 1.0, "event_cost_ns": 150, "skipped": None}
+
+
 def bandwidth_rows(rng):
     for outstanding in (1, 4, 16):
         for bytes_ in (8 << shift for shift in range(0, 20, 2)):
@@ -102,15 +116,28 @@ def sync_rows(rng):
     yield {"benchmark": "sync", "case": "rwlock_read_all", "nodes": 2, "p50_ns": None, "skipped": "needs 4 nodes"}
 
 
+def anatomy_parts(outside, other, locks):
+    """As of --anatomy, which splits what is outside of calls, and what other calls take."""
+    return {"compute_seconds": outside * 0.4, "fault_seconds": outside * (0.3 if locks else 0.6),
+            "fault_trap_seconds": outside * 0.15, "fault_data_seconds": outside * 0.05,
+            "fault_map_seconds": outside * 0.05, "fault_rest_seconds": outside * (0.05 if locks else 0.35),
+            "lock_seconds": outside * (0.2 if locks else 0), "unlock_seconds": outside * (0.1 if locks else 0),
+            "atomic_seconds": 0.0, "prefetch_seconds": other * 0.5, "consistency_seconds": other * 0.5,
+            "anatomy_seconds": (outside + other) * 1.1, "faults_left_out": 0, "moment_cost_ns": 20,
+            "fault_read_mean_ns": 4000, "fault_write_mean_ns": None, "fault_upgrade_mean_ns": 5000}
+
+
 def app_rows(rng):
     for name in ("jacobi", "matrix_multiply", "integer_sort", "key_value_store"):
         for form, efficiency in (("threads", 0.97), ("mpi", 0.93), ("dsm", 0.85)):
             for workers in (1, 2, 4, 8):
                 speed_up = workers ** efficiency * rng.uniform(0.97, 1.03)
                 parts = {"compute_seconds": None, "outside_seconds": 9 / speed_up, "barrier_seconds": 0.7 / speed_up,
-                         "other_seconds": 0.3 / speed_up} if form == "dsm" else {}
-                if name == "jacobi" and form == "dsm":
-                    parts.update(compute_seconds=7 / speed_up, fault_seconds=2 / speed_up)
+                         "other_seconds": 0.3 / speed_up}
+                if form != "dsm":
+                    parts["compute_seconds"] = parts["outside_seconds"]
+                elif name != "integer_sort":
+                    parts.update(anatomy_parts(9 / speed_up, 0.3 / speed_up, name == "key_value_store"))
                 yield {"benchmark": "app", "name": name, "form": form, **parts, "class": "W", "nodes": 1 if form == "threads" else workers,
                        "threads": workers if form == "threads" else 1, "seconds": 10 / speed_up, "speed_up": speed_up,
                        "faults": int(1000 * workers) if form == "dsm" else None,
@@ -128,7 +155,7 @@ def other_rows(_rng):
     yield {"benchmark": "connection_memory", "count": 512, "depth": 64, "device": "rxe0", "process_bytes": 150000}
 
 
-ALL = (fault_rows, anatomy_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
+ALL = (fault_rows, anatomy_rows, kernel_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
 
 
 def write_lines(path, objects):

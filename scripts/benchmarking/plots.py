@@ -241,7 +241,7 @@ def pairs(name, title, rows, log_formatter=short_ns, names=("Minorca", "baseline
 
 
 def stacked(name, title, bars, parts):
-    """Bars of (label, {part: ns}); @parts in their order."""
+    """Bars of (label, {part: ns}); @parts in their order, each with its colour whether or not a bar has it."""
     drawing = Drawing(name, 0.6 + 0.45 * len(bars))
     axes = drawing.axes
     for row, (_, values) in enumerate(bars):
@@ -257,7 +257,8 @@ def stacked(name, title, bars, parts):
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(short_ns))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
     rows_axes(drawing, [label for label, _ in bars])
-    return Plot(name, title, drawing.write(), [(index, "box", part) for index, part in enumerate(parts)])
+    return Plot(name, title, drawing.write(), [(index, "box", part) for index, part in enumerate(parts)
+                                                 if any(values.get(part) for _, values in bars)])
 
 
 def heat(name, title, cells, extent, x_label, y_label):
