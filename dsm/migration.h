@@ -80,6 +80,7 @@ struct migration {
 	unsigned int spares, next_spare;
 	size_t spare_page[MIGRATION_SPARES_MAX]; /* plus one; 0: none */
 	uint64_t bytes_sent;			 /* in this round */
+	uint64_t asked_ns;			 /* when the destination was last asked whether it lives */
 
 	/* Destination. */
 	atomic_bool resolves;	    /* faults are: from the switch on */

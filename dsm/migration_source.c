@@ -34,6 +34,7 @@
 /* Pages of a step of the map. */
 #define MAP_PAGES ((size_t)4096)
 #define FOUND_AT_ONCE 256
+#define ASK_NS 20000000u
 
 /* --- finding stores ----------------------------------------------------------------------------------------
  */
@@ -255,6 +256,12 @@ static int look_up(struct migration *m)
 	migration_report(m);
 	if (atomic_exchange(&m->cancel, false) || atomic_load(&words->target_over) == m->epoch)
 		return -ECANCELED;
+	/* Memory of a dead process takes what is written to it. */
+	if (clock_ns() - m->asked_ns > ASK_NS) {
+		m->asked_ns = clock_ns();
+		if (peers_ask(m->peer))
+			return -EHOSTDOWN;
+	}
 	return migration_tell(m, &words->source_beat, atomic_load(&words->source_beat) + 1);
 }
 
