@@ -89,7 +89,7 @@ def theme(svg, name):
 
 def sample(medium, colour, mark):
     """What stands for an entry in the legend of a paper's plot. @colour None: what is no data."""
-    colour = medium.colours["muted"] if colour is None else medium.colour(colour)
+    colour = HEAT if mark == "heat" else medium.colours["muted"] if colour is None else medium.colour(colour)
     if mark in ("box", "heat"):
         return patches.Patch(facecolor=colour)
     looks = {"line": {"linewidth": 1.7}, "dashed": {"linewidth": 1.1, "linestyle": (0, (4, 2))},
@@ -291,8 +291,8 @@ def pairs(name, title, rows, log_formatter=short_ns, names=("Minorca", "baseline
                                 if any(row[1 + index] is not None for row in rows)])
 
 
-def stacked(name, title, bars, parts, medium=PAGE):
-    """Bars of (label, {part: ns}); @parts in their order."""
+def stacked(name, title, bars, parts, formatter=short_ns, medium=PAGE):
+    """Bars of (label, {part: value}), in ns unless @formatter says more; @parts in their order."""
     drawing = Drawing(name, 0.6 + 0.45 * len(bars), medium)
     axes = drawing.axes
     for row, (_, values) in enumerate(bars):
@@ -305,7 +305,7 @@ def stacked(name, title, bars, parts, medium=PAGE):
                              edgecolor=drawing.colour("surface"), linewidth=1)
             box.set_gid("data-%d-%d" % (row, index))
             left += value
-    axes.xaxis.set_major_formatter(ticker.FuncFormatter(short_ns))
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(formatter))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
     rows_axes(drawing, [label for label, _ in bars])
     return drawing.plot(title, [(index, "box", part) for index, part in enumerate(parts)])
