@@ -47,7 +47,8 @@ def is_made(directory):
 def is_the_same_again(directory):
     again = os.path.join(directory, "again.pdf")
     paper("--output", again, RESULTS)
-    return "" if filecmp.cmp(os.path.join(directory, "first.pdf"), again, shallow=False) else "two PDFs of the same results differ"
+    same = filecmp.cmp(os.path.join(directory, "first.pdf"), again, shallow=False)
+    return "" if same else "two PDFs of the same results differ"
 
 
 def says_what_is_missing(directory):

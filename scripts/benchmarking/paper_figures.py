@@ -72,7 +72,8 @@ def faults_by_page(numbers):
         raise Missing("no row of benchmark fault_trace; %s measures it" % numbers.how_to_get("jacobi_faults"))
     row = max(data, key=lambda row: sum(count for _, _, count in row["faults"]))
     numbers.touch([row])
-    return plots.heat("trace", "", sections.heat_cells(row), sections.heat_extent(row), "time [ms]", "page of the region", PAPER)
+    return plots.heat("trace", "", sections.heat_cells(row), sections.heat_extent(row), "time [ms]", "page of the region",
+                      PAPER)
 
 
 ALL = {

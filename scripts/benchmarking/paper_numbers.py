@@ -1,8 +1,8 @@
 r"""The numbers of a paper, each by the name that its text uses: \val{fault/fetch_stale/4KiB/ratio}.
 
-A name is a family, what tells the family's rows apart (values in order, then any of the others as field=value), and a measure. What
-a name does not say has the family's default. Numbers are medians over repetitions. A name that no row answers to is an error
-that says which benchmark to run; so is one to which several rows answer.
+A name is a family, what tells the family's rows apart (values in order, then any of the others as field=value), and a
+measure. What a name does not say has the family's default. Numbers are medians over repetitions. A name that no row answers to
+is an error that says which benchmark to run; so is one to which several rows answer.
 """
 
 import operator
@@ -57,7 +57,7 @@ def thin(text):
 
 
 def hundredths(value):
-    return "%.2f" % value
+    return "%.2f" % value if abs(value) < 10 else significant(value)
 
 
 def whole(value):
@@ -99,7 +99,8 @@ FAMILIES = {
         "us": us("p50_ns"), "p99us": us("p99_ns"), "floor": us("floor_p50_ns"), "ratio": (scaled("ratio", 1), hundredths),
         "samples": (scaled("samples", 1), whole)}),
     "anatomy": Family("fault_anatomy", "anatomy", FAULT_PARTS, FAULT_DEFAULTS, FAULT_OTHERS, {
-        **{name[:-3]: us(name) for name in sections.STAGES}, "whole": us("whole_ns"), "sum": (scaled("sum_ratio", 1), hundredths),
+        **{name[:-3]: us(name) for name in sections.STAGES}, "whole": us("whole_ns"),
+        "sum": (scaled("sum_ratio", 1), hundredths),
         "share": (lambda row: (row["trap_ns"] + row["map_ns"] + row["return_ns"]) / row["sum_ns"], percent),
         "own": us("own_ns")}),
     "sync": Family("sync", "sync", ("case",), {"threads": 1},

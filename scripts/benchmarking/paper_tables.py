@@ -28,14 +28,15 @@ SYNC = (
     ("allocate and free 64\\,bytes", "malloc_free/home=there", True),
 )
 # What each is beside, in words.
-BASELINES = {"acquire_changed": "madvise", "publish_line": "memcmp", "lock_uncontended": "two CAS", "lock_handover": "cache line",
-             "barrier": "MPI", "reduce": "MPI", "broadcast": "MPI", "atomic_add": "CPU add", "malloc_free": "malloc"}
+BASELINES = {"acquire_changed": "madvise", "publish_line": "memcmp", "lock_uncontended": "two CAS",
+             "lock_handover": "cache line", "barrier": "MPI", "reduce": "MPI", "broadcast": "MPI", "atomic_add": "CPU add",
+             "malloc_free": "malloc"}
 BANDWIDTH = (("sequential", "fault"), ("sequential", "readahead"), ("sequential", "prefetch"), ("strided", "fault"),
              ("strided", "readahead"), ("random", "fault"), ("random", "readahead"))
 # Name, variant, whether there is a form by MPI.
 APPLICATIONS = (
-    ("Jacobi, edges shared", "jacobi/edges", True), ("Jacobi, grid shared", "jacobi/grid", False), ("matrix multiply", "matmul/-", True),
-    ("LU", "lu/-", True), ("integer sort", "is/-", True), ("k-means", "kmeans/-", True), ("PageRank", "pagerank/-", True),
+    ("Jacobi, edges shared", "jacobi/edges", True), ("Jacobi, grid shared", "jacobi/grid", False),
+    ("matrix multiply", "matmul/-", True), ("LU", "lu/-", True), ("integer sort", "is/-", True), ("k-means", "kmeans/-", True), ("PageRank", "pagerank/-", True),
     ("BFS", "bfs/-", True), ("GUPS, exchange", "gups/exchange", True), ("GUPS, atomics", "gups/atomics", False),
     ("key-value store, A", "kv/a", True), ("key-value store, B", "kv/b", True), ("key-value store, C", "kv/c", True),
 )

@@ -1,4 +1,7 @@
-"""Tests of the paper: its numbers, what is said when one is missing, its text, its bibliography. scripts/paper_pdf_test.py typesets it."""
+"""Tests of the paper: its numbers, what is said when one is missing, its text, its bibliography.
+
+scripts/paper_pdf_test.py typesets it.
+"""
 
 import os
 import re

@@ -125,8 +125,8 @@ def run_latex(folder, name, epoch):
     """@folder has the source and its inputs. -> path of the PDF."""
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "FORCE_SOURCE_DATE": "1", "max_print_line": "1000"}
     try:
-        done = subprocess.run(["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", name + ".tex"],
-                              cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run(["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error",
+                               name + ".tex"], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=LIMIT_S, check=False)
     except FileNotFoundError as error:
         raise Failed(["latexmk is not installed; scripts/setup --paper"]) from error
