@@ -271,6 +271,17 @@ static ssize_t bring_round(struct migration *m, size_t end, uint64_t since_ns)
 	return error ? error : done;
 }
 
+/*
+ * Whether the source is needed no more. A fault that came before the map reads a whole page, which may be one
+ * that the map calls up to date: it is waited for. One that comes after this finds the map complete, and
+ * nothing to be read.
+ */
+static bool nothing_is_missing(const struct migration *m, size_t end)
+{
+	return end == m->region->table.count && !atomic_load(&m->progress.pages_left) &&
+	       !atomic_load(&m->demand);
+}
+
 static size_t count_left(const struct migration *m)
 {
 	size_t count = 0, end = map_end(m);
@@ -336,7 +347,7 @@ static void *bring_rest(void *argument)
 		}
 		done = bring_round(m, end, since_ns);
 		atomic_store(&m->progress.pages_left, count_left(m));
-		if (done == 0 && end == m->region->table.count && !atomic_load(&m->progress.pages_left))
+		if (done == 0 && nothing_is_missing(m, end))
 			return (void *)(intptr_t)become_independent(m);
 		int error = stay_in_touch(m, &asked_ns);
 		done = done >= 0 && error ? error : done;
