@@ -227,6 +227,41 @@ int dsm_migrate_holder(const dsm_region *r)
 	return r && r->migration ? __atomic_load_n(&r->migration->holder, __ATOMIC_RELAXED) : -EINVAL;
 }
 
+/* --- mapping ahead ----------------------------------------------------------------------------------------
+ */
+
+#define AHEAD_BYTES (64 * MIB)
+
+/*
+ * Copies should not fault: one fault for each small page costs more than its copy. So what copies will go to,
+ * or come from, is mapped while the user still runs: of the other's memory what the transport maps, and of
+ * this node's, if @own, the alias. What cannot be mapped ahead is mapped by the copies.
+ */
+static void map_ahead(struct migration *m, bool own, _Atomic uint64_t *beat)
+{
+	struct dsm_region *r = m->region;
+	size_t most = AHEAD_BYTES < region_page_bytes(r) ? region_page_bytes(r) : AHEAD_BYTES;
+
+	for (size_t at = 0; at < r->bytes; at += most) {
+		size_t bytes = r->bytes - at < most ? r->bytes - at : most;
+		if (runtime.ops->populate)
+			runtime.ops->populate(runtime.transport, m->peer, SEGMENT_DATA(r->id), at, bytes);
+		if (own)
+			madvise(r->alias + at, bytes, MADV_POPULATE_WRITE);
+		migration_tell(m, beat, atomic_load(beat) + 1);
+	}
+}
+
+static bool is_copied_before(const struct migration *m)
+{
+	return m->options.mode != DSM_MIGRATION_POST_COPY;
+}
+
+static bool is_read_after(const struct migration *m)
+{
+	return m->options.mode == DSM_MIGRATION_POST_COPY || m->options.mode == DSM_MIGRATION_MINOR;
+}
+
 /* --- beginning, on both sides ------------------------------------------------------------------------------
  */
 
@@ -301,6 +336,8 @@ int dsm_migrate_begin(dsm_region *r, int to, const struct dsm_migration_options 
 	struct migration *m = r->migration;
 	begin(m, ROLE_SOURCE, to, options);
 	error = offer(m);
+	if (!error && is_copied_before(m))
+		map_ahead(m, true, &m->words->source_beat);
 	if (!error)
 		error = migration_track(m);
 	if (!error)
@@ -367,6 +404,9 @@ static int answer(struct migration *m)
 	/* All that the source will write for this epoch, before it may. */
 	atomic_store(&words->map_pages, 0);
 	error = fits ? make_room(m) : -EPROTO;
+	/* For post-copy, there is nothing here to be mapped. */
+	if (!error && is_read_after(m))
+		map_ahead(m, is_copied_before(m), &m->words->target_beat);
 	if (error == -EPROTO)
 		report("dsm_migrate_accept(): node %d offers region %s in mode %d; this node expects it from "
 		       "node %d "
