@@ -34,6 +34,8 @@
 /* Pages of a step of the map. */
 #define MAP_PAGES ((size_t)4096)
 #define FOUND_AT_ONCE 256
+/* Pages whose locks are held together. */
+#define LOCKED_AT_ONCE 64
 
 /* --- finding stores ----------------------------------------------------------------------------------------
  */
@@ -71,18 +73,46 @@ static int scan_by_kernel(struct migration *m, size_t first, size_t count, bool 
 	return error;
 }
 
-/* By faults: those that are about to be sent had their protection lifted when they were noted. */
-static int protect_sending(struct migration *m)
+/* Pages from @first on that were found stored to, as many as are locked at once. */
+static size_t stored_run(const struct migration *m, size_t first)
+{
+	size_t count = 0;
+
+	while (first + count < m->region->table.count && count < LOCKED_AT_ONCE &&
+	       bit_is_set(m->stored, first + count))
+		count++;
+	return count;
+}
+
+/* By faults: a fault notes a page and lifts its protection under the page's lock, and so under the lock, what
+ * was noted is taken and protected anew. Else the protection could be lifted after its note was taken. */
+static int take_run(struct migration *m, size_t first, size_t count)
 {
 	struct dsm_region *r = m->region;
-	size_t pages = r->table.count;
+	sigset_t saved;
+
+	runtime_block_signals(&saved);
+	for (size_t page = first; page < first + count; page++) {
+		page_lock(&r->table.pages[page]);
+		atomic_fetch_and(&m->stored[page / 64], ~((uint64_t)1 << (page % 64)));
+		m->sending[page / 64] |= (uint64_t)1 << (page % 64);
+	}
+	int error = uffd_writeprotect(r->uffd, region_app(r, first), count << r->page_shift, true);
+	for (size_t page = first; page < first + count; page++)
+		page_unlock(&r->table.pages[page]);
+	runtime_unblock_signals(&saved);
+	return error;
+}
+
+static int take_by_faults(struct migration *m)
+{
+	size_t pages = m->region->table.count;
 	int error = 0;
 
-	for (size_t page = 0, run; page < pages && !error; page += run + 1) {
-		for (run = 0; page + run < pages && is_sending(m, page + run);)
-			run++;
+	for (size_t page = 0, run; page < pages && !error; page += run ? run : 1) {
+		run = stored_run(m, page);
 		if (run)
-			error = uffd_writeprotect(r->uffd, region_app(r, page), run << r->page_shift, true);
+			error = take_run(m, page, run);
 	}
 	return error;
 }
@@ -264,9 +294,11 @@ static int look_up(struct migration *m)
  */
 static int take_stored(struct migration *m)
 {
+	bool by_faults = m->tracking == TRACKING_BY_FAULTS;
+
 	for (size_t word = 0; word < (m->region->table.count + 63) / 64; word++)
-		m->sending[word] = atomic_exchange(&m->stored[word], 0);
-	return m->tracking == TRACKING_BY_FAULTS ? protect_sending(m) : 0;
+		m->sending[word] = by_faults ? 0 : atomic_exchange(&m->stored[word], 0);
+	return by_faults ? take_by_faults(m) : 0;
 }
 
 static size_t count_stored(const struct migration *m)
