@@ -417,30 +417,47 @@ static size_t fill_map(struct migration *m, size_t first, size_t end)
 	return words;
 }
 
-/* A step of the map: what was stored to since the last scan is found, and all of it is told. */
+/* A step of the map: all of it is told. */
 static int send_map_step(struct migration *m, size_t first, size_t end)
 {
 	bool large = m->region->blocks_per_page > 1;
-	int error = scan(m, first, end - first);
-
-	if (error)
-		return error;
 	size_t words = fill_map(m, first, end);
-	error = migration_put(m, &m->words->map[large ? first : first / 64], words);
+	int error = migration_put(m, &m->words->map[large ? first : first / 64], words);
+
 	if (!error)
 		error = migration_tell(m, &m->words->map_pages, end);
 	atomic_fetch_add(&m->progress.bytes_mapped, (words + 1) * sizeof(uint64_t));
 	return error;
 }
 
-/* Large pages take longer, to be compared: each is told of as soon as it is. */
+/* Large pages that were stored to take long, to be compared: each is told of by itself, and those between
+ * them at once. */
+static size_t map_step_end(const struct migration *m, size_t first)
+{
+	size_t pages = m->region->table.count, end = first + 1;
+
+	if (m->region->blocks_per_page == 1)
+		return first + MAP_PAGES < pages ? first + MAP_PAGES : pages;
+	if (!bit_is_set(m->stored, first))
+		while (end < pages && !bit_is_set(m->stored, end))
+			end++;
+	return end;
+}
+
+/* What was stored to since the last scan is found, of large pages at once, of small ones step by step. */
 static int send_map(struct migration *m)
 {
-	size_t pages = m->region->table.count, step = m->region->blocks_per_page > 1 ? 1 : MAP_PAGES;
-	int error = 0;
+	size_t pages = m->region->table.count;
+	bool large = m->region->blocks_per_page > 1;
+	int error = large ? scan(m, 0, pages) : 0;
 
-	for (size_t first = 0; first < pages && !error; first += step)
-		error = send_map_step(m, first, first + step < pages ? first + step : pages);
+	for (size_t first = 0, end; first < pages && !error; first = end) {
+		end = map_step_end(m, first);
+		if (!large)
+			error = scan(m, first, end - first);
+		if (!error)
+			error = send_map_step(m, first, end);
+	}
 	atomic_store(&m->progress.pages_left, count_stored(m));
 	return error;
 }
