@@ -84,6 +84,7 @@ static const char *format_cell(const struct column *column, const void *row, cha
 		snprintf(out, VALUE_MAX, "%.2f", ratio(column, row));
 		return out;
 	case COLUMN_QUANTILES:
+	case COLUMN_CURVE:
 		return "-";
 	case COLUMN_SECONDS:
 		if (isnan(ratio(column, row)))
@@ -168,7 +169,8 @@ static void csv_value(FILE *stream, const struct column *column, const void *row
 	} else if (is_double(column)) {
 		if (!isnan(ratio(column, row)))
 			fprintf(stream, "%.6g", ratio(column, row));
-	} else if (column->type == COLUMN_QUANTILES || number(column, row) == OUTPUT_ABSENT) {
+	} else if (column->type == COLUMN_QUANTILES || column->type == COLUMN_CURVE ||
+		   number(column, row) == OUTPUT_ABSENT) {
 		return;
 	} else if (column->type == COLUMN_BOOL) {
 		fputs(number(column, row) ? "true" : "false", stream);
@@ -214,6 +216,20 @@ static json_t *json_quantiles(const struct column *column, const void *row)
 	return array;
 }
 
+static json_t *json_curve(const struct column *column, const void *row)
+{
+	const struct curve *curve;
+	json_t *array;
+
+	memcpy(&curve, field(column, row), sizeof curve);
+	if (!curve)
+		return json_null();
+	array = json_array();
+	for (size_t i = 0; i < curve->count; i++)
+		json_array_append_new(array, json_pack("[f, f]", curve->points[i][0], curve->points[i][1]));
+	return array;
+}
+
 static json_t *json_value(const struct column *column, const void *row)
 {
 	if (column->type == COLUMN_TEXT)
@@ -222,6 +238,8 @@ static json_t *json_value(const struct column *column, const void *row)
 		return isnan(ratio(column, row)) ? json_null() : json_real(ratio(column, row));
 	if (column->type == COLUMN_QUANTILES)
 		return json_quantiles(column, row);
+	if (column->type == COLUMN_CURVE)
+		return json_curve(column, row);
 	if (number(column, row) == OUTPUT_ABSENT)
 		return json_null();
 	if (column->type == COLUMN_BOOL)

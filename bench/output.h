@@ -24,6 +24,13 @@ enum column_type {
 	COLUMN_BOOL,	/* uint64_t; true or false, in the table yes or no */
 	/* const struct distribution *; NULL: absent. In JSON an array of [percent, ns], nothing elsewhere. */
 	COLUMN_QUANTILES,
+	/* const struct curve *; NULL: absent. In JSON an array of [x, y], nothing elsewhere. */
+	COLUMN_CURVE,
+};
+
+struct curve {
+	size_t count;
+	double (*points)[2];
 };
 
 struct column {

@@ -169,6 +169,25 @@ static void quantiles_are_pairs_in_json_and_nothing_elsewhere(void **state)
 	free(text);
 }
 
+static void a_curve_is_pairs_in_json_and_nothing_elsewhere(void **state)
+{
+	static const struct column column = {"c", NULL, 0, COLUMN_CURVE, 0};
+	double points[][2] = {{-1, 2}, {0, 2.5}};
+	const struct curve curve = {2, points}, *rows[] = {&curve, NULL};
+	char *text = NULL;
+	size_t bytes;
+	struct output output = {open_memstream(&text, &bytes), OUTPUT_JSON, &column, 1};
+
+	(void)state;
+	assert_int_equal(output_row(&output, &rows[0]), 0);
+	assert_int_equal(output_row(&output, &rows[1]), 0);
+	output.format = OUTPUT_CSV;
+	assert_int_equal(output_row(&output, &rows[0]), 0);
+	fclose(output.stream);
+	assert_string_equal(text, "{\"c\": [[-1.0, 2.0], [0.0, 2.5]]}\n{\"c\": null}\n\n");
+	free(text);
+}
+
 static void csv_names_its_columns_and_quotes_what_it_must(void **state)
 {
 	const struct row rows[] = {{"say \"a, b\"", 1, 2, 3, 0.5}, empty};
@@ -206,6 +225,7 @@ int main(void)
 	    cmocka_unit_test(times_lose_decimals_as_they_grow),
 	    cmocka_unit_test(json_is_one_object_per_line_and_nothing_else),
 	    cmocka_unit_test(quantiles_are_pairs_in_json_and_nothing_elsewhere),
+	    cmocka_unit_test(a_curve_is_pairs_in_json_and_nothing_elsewhere),
 	    cmocka_unit_test(csv_names_its_columns_and_quotes_what_it_must),
 	    cmocka_unit_test(a_stream_that_fails_is_an_error),
 	};

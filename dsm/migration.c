@@ -25,8 +25,7 @@
 /* How often an application is told that does not ask. */
 #define TELL_NS 200000000u
 
-/* --- making ----------------------------------------------------------------------------------------------
- */
+/* --- making -------------------------------------------------------------------------------------------- */
 
 size_t migration_words_bytes(size_t blocks)
 {
@@ -87,8 +86,7 @@ void migration_reset_pages(struct dsm_region *r, bool in_file)
 		atomic_store_explicit(&r->migration->complete[word], 0, memory_order_relaxed);
 }
 
-/* --- words -----------------------------------------------------------------------------------------------
- */
+/* --- words --------------------------------------------------------------------------------------------- */
 
 int migration_put(struct migration *m, const void *first, size_t count)
 {
@@ -154,8 +152,7 @@ int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Ato
 	return 0;
 }
 
-/* --- progress --------------------------------------------------------------------------------------------
- */
+/* --- progress ------------------------------------------------------------------------------------------ */
 
 static struct dsm_migration_progress progress_of(const struct migration *m)
 {
@@ -227,8 +224,41 @@ int dsm_migrate_holder(const dsm_region *r)
 	return r && r->migration ? __atomic_load_n(&r->migration->holder, __ATOMIC_RELAXED) : -EINVAL;
 }
 
-/* --- beginning, on both sides ------------------------------------------------------------------------------
+/* --- mapping ahead ------------------------------------------------------------------------------------- */
+
+#define AHEAD_BYTES (64 * MIB)
+
+/*
+ * Copies should not fault: one fault for each small page costs more than its copy. So what copies will go to,
+ * or come from, is mapped while the user still runs: of the other's memory what the transport maps, and of
+ * this node's, if @own, the alias. What cannot be mapped ahead is mapped by the copies.
  */
+static void map_ahead(struct migration *m, bool own, _Atomic uint64_t *beat)
+{
+	struct dsm_region *r = m->region;
+	size_t most = AHEAD_BYTES < region_page_bytes(r) ? region_page_bytes(r) : AHEAD_BYTES;
+
+	for (size_t at = 0; at < r->bytes; at += most) {
+		size_t bytes = r->bytes - at < most ? r->bytes - at : most;
+		if (runtime.ops->populate)
+			runtime.ops->populate(runtime.transport, m->peer, SEGMENT_DATA(r->id), at, bytes);
+		if (own)
+			madvise(r->alias + at, bytes, MADV_POPULATE_WRITE);
+		migration_tell(m, beat, atomic_load(beat) + 1);
+	}
+}
+
+static bool is_copied_before(const struct migration *m)
+{
+	return m->options.mode != DSM_MIGRATION_POST_COPY;
+}
+
+static bool is_read_after(const struct migration *m)
+{
+	return m->options.mode == DSM_MIGRATION_POST_COPY || m->options.mode == DSM_MIGRATION_MINOR;
+}
+
+/* --- beginning, on both sides -------------------------------------------------------------------------- */
 
 /* The node's other half of a migration that is about to begin. */
 static int check_begin(const dsm_region *r, int peer, const struct dsm_migration_options *options,
@@ -301,6 +331,8 @@ int dsm_migrate_begin(dsm_region *r, int to, const struct dsm_migration_options 
 	struct migration *m = r->migration;
 	begin(m, ROLE_SOURCE, to, options);
 	error = offer(m);
+	if (!error && is_copied_before(m))
+		map_ahead(m, true, &m->words->source_beat);
 	if (!error)
 		error = migration_track(m);
 	if (!error)
@@ -367,6 +399,9 @@ static int answer(struct migration *m)
 	/* All that the source will write for this epoch, before it may. */
 	atomic_store(&words->map_pages, 0);
 	error = fits ? make_room(m) : -EPROTO;
+	/* For post-copy, there is nothing here to be mapped. */
+	if (!error && is_read_after(m))
+		map_ahead(m, is_copied_before(m), &m->words->target_beat);
 	if (error == -EPROTO)
 		report("dsm_migrate_accept(): node %d offers region %s in mode %d; this node expects it from "
 		       "node %d "
@@ -398,8 +433,7 @@ int dsm_migrate_accept(dsm_region *r, int from, const struct dsm_migration_optio
 	return error;
 }
 
-/* --- cancelling and finishing ------------------------------------------------------------------------------
- */
+/* --- cancelling and finishing -------------------------------------------------------------------------- */
 
 int dsm_migrate_cancel(dsm_region *r)
 {

@@ -20,8 +20,7 @@
 struct dsm_region;
 struct lane;
 
-/* --- words -----------------------------------------------------------------------------------------------
- */
+/* --- words --------------------------------------------------------------------------------------------- */
 
 /* In place of a region's version table. Words that a side writes to the other it stages in its own copy,
  * which the other does not write: the roles do not change within an epoch. */
@@ -49,8 +48,7 @@ struct migration_words {
 /** Their size for a region of so many blocks. */
 size_t migration_words_bytes(size_t blocks);
 
-/* --- of one region ---------------------------------------------------------------------------------------
- */
+/* --- of one region ------------------------------------------------------------------------------------- */
 
 enum migration_role { ROLE_NONE, ROLE_SOURCE, ROLE_TARGET };
 
@@ -73,7 +71,7 @@ struct migration {
 	uint64_t told_ns; /* when on_progress() was last called */
 
 	/* Source. */
-	enum migration_tracking tracking;
+	_Atomic(enum migration_tracking) tracking; /* read by faults */
 	int uffd, pagemap;
 	_Atomic uint64_t *stored; /* a bit for each page: found stored to, and not sent since */
 	uint64_t *sending;	  /* a bit for each page: what this round sends */
@@ -112,8 +110,7 @@ size_t migration_spare_bytes(size_t page_bytes, size_t pages);
 /** fault_resolve(), of a movable region; the page is locked. Async-signal-safe. */
 int migration_fault(struct lane *lane, struct dsm_region *region, size_t page, bool write, bool present);
 
-/* --- between its files -----------------------------------------------------------------------------------
- */
+/* --- between its files --------------------------------------------------------------------------------- */
 
 /** Bits of a set of pages, or of blocks. */
 static inline bool bit_is_set(const _Atomic uint64_t *words, size_t bit)
@@ -159,6 +156,9 @@ void migration_reset_pages(struct dsm_region *region, bool in_file);
 /** The source's part of dsm_migrate_begin(): finding stores. @return 0 or -errno. */
 int migration_track(struct migration *m);
 void migration_untrack(struct migration *m);
+
+/** A fault of the source while it finds stores by them; the page is locked. Async-signal-safe. */
+int migration_note_store(struct migration *m, size_t page);
 
 /** The destination's part of dsm_migrate_finish(). */
 int migration_join(struct migration *m);

@@ -35,9 +35,10 @@
 #define MAP_PAGES ((size_t)4096)
 #define FOUND_AT_ONCE 256
 #define ASK_NS 20000000u
+/* Pages whose locks are held together. */
+#define LOCKED_AT_ONCE 64
 
-/* --- finding stores ----------------------------------------------------------------------------------------
- */
+/* --- finding stores ------------------------------------------------------------------------------------ */
 
 /* A page of the round: see take_stored(). */
 static bool is_sending(const struct migration *m, size_t page)
@@ -72,18 +73,55 @@ static int scan_by_kernel(struct migration *m, size_t first, size_t count, bool 
 	return error;
 }
 
-/* By faults: those that are about to be sent had their protection lifted when they were noted. */
-static int protect_sending(struct migration *m)
+int migration_note_store(struct migration *m, size_t page)
 {
 	struct dsm_region *r = m->region;
-	size_t pages = r->table.count;
+
+	bit_set(m->stored, page); /* before the store can be made */
+	int error = uffd_writeprotect(r->uffd, region_app(r, page), region_page_bytes(r), false);
+	return error == -ENOENT ? 0 : error; /* nobody asks any more, and nothing is protected */
+}
+
+/* Pages from @first on that were found stored to, as many as are locked at once. */
+static size_t stored_run(const struct migration *m, size_t first)
+{
+	size_t count = 0;
+
+	while (first + count < m->region->table.count && count < LOCKED_AT_ONCE &&
+	       bit_is_set(m->stored, first + count))
+		count++;
+	return count;
+}
+
+/* By faults: a fault notes a page and lifts its protection under the page's lock, and so under the lock, what
+ * was noted is taken and protected anew. Else the protection could be lifted after its note was taken. */
+static int take_run(struct migration *m, size_t first, size_t count)
+{
+	struct dsm_region *r = m->region;
+	sigset_t saved;
+
+	runtime_block_signals(&saved);
+	for (size_t page = first; page < first + count; page++) {
+		page_lock(&r->table.pages[page]);
+		atomic_fetch_and(&m->stored[page / 64], ~((uint64_t)1 << (page % 64)));
+		m->sending[page / 64] |= (uint64_t)1 << (page % 64);
+	}
+	int error = uffd_writeprotect(r->uffd, region_app(r, first), count << r->page_shift, true);
+	for (size_t page = first; page < first + count; page++)
+		page_unlock(&r->table.pages[page]);
+	runtime_unblock_signals(&saved);
+	return error;
+}
+
+static int take_by_faults(struct migration *m)
+{
+	size_t pages = m->region->table.count;
 	int error = 0;
 
-	for (size_t page = 0, run; page < pages && !error; page += run + 1) {
-		for (run = 0; page + run < pages && is_sending(m, page + run);)
-			run++;
+	for (size_t page = 0, run; page < pages && !error; page += run ? run : 1) {
+		run = stored_run(m, page);
 		if (run)
-			error = uffd_writeprotect(r->uffd, region_app(r, page), run << r->page_shift, true);
+			error = take_run(m, page, run);
 	}
 	return error;
 }
@@ -171,8 +209,7 @@ void migration_untrack(struct migration *m)
 	m->spares = 0;
 }
 
-/* --- sending -----------------------------------------------------------------------------------------------
- */
+/* --- sending ------------------------------------------------------------------------------------------- */
 
 /* What goes out at once, on one lane, and is waited for together. */
 struct batch {
@@ -271,9 +308,11 @@ static int look_up(struct migration *m)
  */
 static int take_stored(struct migration *m)
 {
+	bool by_faults = m->tracking == TRACKING_BY_FAULTS;
+
 	for (size_t word = 0; word < (m->region->table.count + 63) / 64; word++)
-		m->sending[word] = atomic_exchange(&m->stored[word], 0);
-	return m->tracking == TRACKING_BY_FAULTS ? protect_sending(m) : 0;
+		m->sending[word] = by_faults ? 0 : atomic_exchange(&m->stored[word], 0);
+	return by_faults ? take_by_faults(m) : 0;
 }
 
 static size_t count_stored(const struct migration *m)
@@ -302,8 +341,7 @@ static int send_stored(struct migration *m, bool copied, bool paused)
 	return error;
 }
 
-/* --- pre-copy ----------------------------------------------------------------------------------------------
- */
+/* --- pre-copy ------------------------------------------------------------------------------------------ */
 
 static uint64_t enough_bytes(const struct migration *m)
 {
@@ -356,8 +394,7 @@ int dsm_migrate_precopy(dsm_region *r)
 	return error;
 }
 
-/* --- the map -----------------------------------------------------------------------------------------------
- */
+/* --- the map ------------------------------------------------------------------------------------------- */
 
 /* Blocks of a large page that are not as the destination has them. */
 static uint64_t differing_blocks(const struct migration *m, size_t page)
@@ -392,36 +429,52 @@ static size_t fill_map(struct migration *m, size_t first, size_t end)
 	return words;
 }
 
-/* A step of the map: what was stored to since the last scan is found, and all of it is told. */
+/* A step of the map: all of it is told. */
 static int send_map_step(struct migration *m, size_t first, size_t end)
 {
 	bool large = m->region->blocks_per_page > 1;
-	int error = scan(m, first, end - first);
-
-	if (error)
-		return error;
 	size_t words = fill_map(m, first, end);
-	error = migration_put(m, &m->words->map[large ? first : first / 64], words);
+	int error = migration_put(m, &m->words->map[large ? first : first / 64], words);
+
 	if (!error)
 		error = migration_tell(m, &m->words->map_pages, end);
 	atomic_fetch_add(&m->progress.bytes_mapped, (words + 1) * sizeof(uint64_t));
 	return error;
 }
 
-/* Large pages take longer, to be compared: each is told of as soon as it is. */
+/* Large pages that were stored to take long, to be compared: each is told of by itself, and those between
+ * them at once. */
+static size_t map_step_end(const struct migration *m, size_t first)
+{
+	size_t pages = m->region->table.count, end = first + 1;
+
+	if (m->region->blocks_per_page == 1)
+		return first + MAP_PAGES < pages ? first + MAP_PAGES : pages;
+	if (!bit_is_set(m->stored, first))
+		while (end < pages && !bit_is_set(m->stored, end))
+			end++;
+	return end;
+}
+
+/* What was stored to since the last scan is found, of large pages at once, of small ones step by step. */
 static int send_map(struct migration *m)
 {
-	size_t pages = m->region->table.count, step = m->region->blocks_per_page > 1 ? 1 : MAP_PAGES;
-	int error = 0;
+	size_t pages = m->region->table.count;
+	bool large = m->region->blocks_per_page > 1;
+	int error = large ? scan(m, 0, pages) : 0;
 
-	for (size_t first = 0; first < pages && !error; first += step)
-		error = send_map_step(m, first, first + step < pages ? first + step : pages);
+	for (size_t first = 0, end; first < pages && !error; first = end) {
+		end = map_step_end(m, first);
+		if (!large)
+			error = scan(m, first, end - first);
+		if (!error)
+			error = send_map_step(m, first, end);
+	}
 	atomic_store(&m->progress.pages_left, count_stored(m));
 	return error;
 }
 
-/* --- the switch --------------------------------------------------------------------------------------------
- */
+/* --- the switch ---------------------------------------------------------------------------------------- */
 
 /* While the user is paused: what must be there before it goes on. */
 static int send_before(struct migration *m)

@@ -32,8 +32,7 @@
 #define IDLE_NS 50000
 #define ASK_NS 20000000u
 
-/* --- what is out of date
- * ------------------------------------------------------------------------------------ */
+/* --- what is out of date ------------------------------------------------------------------------------- */
 
 /* How much of the map is there. Acquire: its words are. */
 static size_t map_end(const struct migration *m)
@@ -82,21 +81,27 @@ static int read_blocks(struct migration *m, struct lane *lane, size_t page, uint
 	return 0;
 }
 
-/* The page is locked. */
+/* Locked pages. Unlike pages_map() it un-maps nothing when it fails: a new migration may be noticing stores
+ * by then. */
 static int map_pages_writable(struct dsm_region *r, size_t first, size_t count)
 {
-	int error = pages_map(r, first, count, true);
+	uint64_t mode =
+	    r->inline_delivery ? UFFDIO_CONTINUE_MODE_DONTWAKE : 0; /* nobody waits in the kernel */
+	size_t page_bytes = region_page_bytes(r), existed = 0;
+	int error =
+	    uffd_continue_all(r->uffd, region_app(r, first), count * page_bytes, page_bytes, mode, &existed);
 
-	/* The last page was completed meanwhile, and nothing is registered any more. */
-	if (error == -ENOENT && atomic_load(&r->migration->progress.step) == DSM_MIGRATION_DONE)
+	/* Pages that were mapped already: threads may wait for them, and CONTINUE has not woken those. */
+	if (!error && existed && !r->inline_delivery)
+		error = uffd_wake(r->uffd, region_app(r, first), count * page_bytes);
+	if (error == -ENOENT) /* the migration ended meanwhile: whoever touches the page tries again */
 		return 0;
 	for (size_t i = 0; i < count && !error; i++)
 		r->table.pages[first + i].state = PAGE_WRITE;
 	return error;
 }
 
-/* --- faults
- * ------------------------------------------------------------------------------------------------- */
+/* --- faults -------------------------------------------------------------------------------------------- */
 
 static int complete_page(struct migration *m, struct lane *lane, size_t page)
 {
@@ -140,10 +145,8 @@ int migration_fault(struct lane *lane, struct dsm_region *r, size_t page, bool w
 		  : write ? &lane->stats.faults_write
 			  : &lane->stats.faults_read,
 		  1);
-	if (m->role == ROLE_SOURCE && m->tracking == TRACKING_BY_FAULTS) {
-		bit_set(m->stored, page); /* before the store can be made */
-		return uffd_writeprotect(r->uffd, region_app(r, page), region_page_bytes(r), false);
-	}
+	if (atomic_load(&m->tracking) == TRACKING_BY_FAULTS)
+		return migration_note_store(m, page);
 	/* Held here, and nothing to be resolved: the fault was under way when the region became plain memory.
 	 */
 	if (!atomic_load(&m->resolves))
@@ -156,8 +159,7 @@ int migration_fault(struct lane *lane, struct dsm_region *r, size_t page, bool w
 	return error;
 }
 
-/* --- the background
- * ----------------------------------------------------------------------------------------- */
+/* --- the background ------------------------------------------------------------------------------------ */
 
 static void sleep_ns(long ns)
 {
@@ -280,13 +282,16 @@ static size_t count_left(const struct migration *m)
 	return count;
 }
 
-/* Nothing is missing: the region becomes plain memory, the source is told. */
+/*
+ * Nothing is missing by the map, which is complete: the region becomes plain memory, the source is told. Not
+ * before all faults are over that may have begun when the map had not come so far: such a one reads a page
+ * that is up to date, and the source's memory must be there until it has.
+ */
 static int become_independent(struct migration *m)
 {
 	struct dsm_region *r = m->region;
 
-	/* Before: a fault under way finds nothing registered any more, and that is right
-	 * (map_pages_writable()). */
+	lanes_quiesce(); /* each fault holds one */
 	atomic_store(&m->progress.step, DSM_MIGRATION_DONE);
 	int error = uffd_unregister(r->uffd, r->app, r->bytes);
 	atomic_store(&m->resolves, false);
@@ -392,8 +397,7 @@ int migration_join(struct migration *m)
 	return (int)(intptr_t)result;
 }
 
-/* --- the switch
- * --------------------------------------------------------------------------------------------- */
+/* --- the switch ---------------------------------------------------------------------------------------- */
 
 /* What the map says without the source, by the mode. */
 static void begin_map(struct migration *m)
@@ -462,8 +466,7 @@ int dsm_migrate_await(dsm_region *r, void *state, size_t capacity, size_t *bytes
 	return error;
 }
 
-/* --- what is lost
- * ------------------------------------------------------------------------------------------- */
+/* --- what is lost -------------------------------------------------------------------------------------- */
 
 int dsm_migrate_lost(const dsm_region *r, struct dsm_page_range *out, size_t capacity, size_t *count)
 {

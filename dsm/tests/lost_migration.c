@@ -104,8 +104,7 @@ static void nap(void)
 	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 }
 
-/* --- the two sides -----------------------------------------------------------------------------------------
- */
+/* --- the two sides ------------------------------------------------------------------------------------- */
 
 /* The destination dies: what the source is told, and who holds the memory. */
 static void be_source(void)

@@ -16,8 +16,7 @@
 
 #include "dsm/runtime.h"
 
-/* --- a transport that fails ------------------------------------------------------------------------------
- */
+/* --- a transport that fails ---------------------------------------------------------------------------- */
 
 static const struct transport_ops *real;
 static atomic_int read_error;	   /* what reads of data and versions end with */
@@ -72,8 +71,7 @@ static void fail_from_here_on(void)
 	runtime.ops = &failing;
 }
 
-/* --- an application that handles SIGBUS ------------------------------------------------------------------
- */
+/* --- an application that handles SIGBUS ---------------------------------------------------------------- */
 
 static __thread sigjmp_buf escape;
 static __thread volatile sig_atomic_t expects_it;
@@ -110,8 +108,7 @@ static void *touch_elsewhere(void *at)
 	return (void *)(uintptr_t)raises_sigbus(at, false);
 }
 
-/* --- cases -----------------------------------------------------------------------------------------------
- */
+/* --- cases --------------------------------------------------------------------------------------------- */
 
 #define PAGES 4
 
@@ -292,8 +289,7 @@ static void reduction_begun_anew(void)
 	CHECK_EQUAL(dsm_reduce(numbers, sums, COUNT, DSM_UINT64, DSM_SUM), 0);
 }
 
-/* --- a region that moves ----------------------------------------------------------------------------------
- */
+/* --- a region that moves ------------------------------------------------------------------------------- */
 
 enum { MOVED = 64, STALE_STEP = 10 };
 

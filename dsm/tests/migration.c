@@ -22,8 +22,7 @@ static dsm_region *region;
 static volatile uint64_t *base;
 static size_t words;
 
-/* --- the user ----------------------------------------------------------------------------------------------
- */
+/* --- the user ------------------------------------------------------------------------------------------ */
 
 struct state {
 	uint64_t random, steps;
@@ -99,8 +98,7 @@ static void check_contents(void)
 	free(expected);
 }
 
-/* --- moving ------------------------------------------------------------------------------------------------
- */
+/* --- moving -------------------------------------------------------------------------------------------- */
 
 static void begin(size_t page_bytes, size_t bytes, enum dsm_delivery delivery)
 {
@@ -228,8 +226,7 @@ static void ten_times(size_t page_bytes, size_t bytes)
 	end();
 }
 
-/* --- when it does not come to it ---------------------------------------------------------------------------
- */
+/* --- when it does not come to it ----------------------------------------------------------------------- */
 
 static void cancel_when_copying(dsm_region *r, const struct dsm_migration_progress *progress, void *unused)
 {
@@ -339,8 +336,7 @@ static void too_small_a_buffer(void)
 	end();
 }
 
-/* --- many faults at once
- * ------------------------------------------------------------------------------------ */
+/* --- many faults at once ------------------------------------------------------------------------------- */
 
 #define STORMERS 4
 static atomic_size_t wrong_in_storm;
@@ -399,6 +395,38 @@ static void fault_storm(enum dsm_migration_mode mode, size_t page_bytes, size_t 
 	end();
 }
 
+/* The page is being read as a whole, since the map had not come, when the map says that nothing is missing.
+ * The source must not be let go before the page is there. */
+static void touch_as_the_map_arrives(size_t page_bytes, enum dsm_delivery delivery, int times)
+{
+	size_t wrong = 0;
+
+	nodes_case("touched as the map arrives, %s, %s", nodes_page_name(page_bytes),
+		   nodes_delivery_name(delivery));
+	if (!nodes_have_pages(page_bytes, 8, 2))
+		return;
+	begin(page_bytes, page_bytes, delivery);
+	for (size_t i = 0; base && node == 0 && i < words; i++)
+		base[i] = ~i;
+	for (int i = 0, holder = 0; base && i < times; i++, holder = !holder) {
+		size_t bytes;
+		if (node == holder) {
+			CHECK_EQUAL(dsm_migrate_begin(region, !holder, NULL), 0);
+			CHECK_EQUAL(dsm_migrate_precopy(region), 0);
+			CHECK_EQUAL(dsm_migrate_switch(region, NULL, 0), 0);
+			CHECK_EQUAL(dsm_migrate_finish(region), 0);
+		} else if (node == !holder) {
+			CHECK_EQUAL(dsm_migrate_accept(region, holder, NULL), 0);
+			CHECK_EQUAL(dsm_migrate_await(region, &bytes, sizeof bytes, &bytes), 0);
+			for (size_t word = 0; word < words; word++)
+				wrong += base[word] != ~word;
+			CHECK_EQUAL(dsm_migrate_finish(region), 0);
+		}
+	}
+	CHECK_EQUAL(wrong, 0);
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	nodes_begin(&argc, &argv);
@@ -421,5 +449,8 @@ int main(int argc, char **argv)
 		fault_storm(DSM_MIGRATION_MINOR, 2 * MIB, 32, d);
 		fault_storm(DSM_MIGRATION_POST_COPY, 4 * KIB, 4096, d);
 	}
+	touch_as_the_map_arrives(4 * KIB, DSM_DELIVERY_INLINE, nodes_rounds(100, 20));
+	touch_as_the_map_arrives(2 * MIB, DSM_DELIVERY_INLINE, nodes_rounds(100, 20));
+	touch_as_the_map_arrives(2 * MIB, DSM_DELIVERY_THREAD_BLOCK, nodes_rounds(100, 20));
 	return nodes_end();
 }

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Runs migration on two nodes and reads its JSON as a script would. Prints TAP.
+
+usage: migration_test.py NODES LAUNCHER BINARY [OPTION...]
+
+LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Without MPI, or over verbs without an RDMA
+device, the test is skipped, with the reason.
+"""
+
+import os
+import sys
+
+import check
+
+FIELDS = {
+    "benchmark": str, "mode": str, "page_size_bytes": int, "memory_bytes": int, "write_percent": int,
+    "write_pages_per_s": int, "nodes": int, "transport": str, "delivery": str, "clock": str, "downtime_ns": int,
+    "empty_switch_ns": int, "downtime_ratio": float, "first_step_ns": int, "total_ns": int, "last_page_ns": int,
+    "map_ns": int, "rounds": int, "bytes_moved": int, "bytes_precopied": int, "bytes_switched": int, "bytes_mapped": int,
+    "bytes_fetched": int, "blocks_fetched": int, "pages_out_of_date": int, "postcopy_faults": int,
+    "postcopy_faults_current": int, "postcopy_faults_early": int, "usual_steps_per_ms": int, "raw_copy_ns": int,
+    "copy_bytes_per_s": int, "fault_current_p50_ns": int, "floor_current_p50_ns": int, "fault_current_ratio": float,
+    "fault_whole_p50_ns": int, "floor_whole_p50_ns": int, "steps": int, "stores": int, "intact": bool,
+    "throughput": list, "host": str, "commit": str,
+}
+MODES = {"stop-and-copy", "pre-copy", "post-copy", "minor"}
+REASONS = ("no RDMA device",)
+
+
+def check_row(row, nodes):
+    check.check_types(row, FIELDS)
+    assert row["benchmark"] == "migration" and row["nodes"] == nodes and row["intact"] and row["clock"] == "common"
+    assert row["bytes_moved"] == sum(row["bytes_" + part] for part in ("precopied", "switched", "mapped", "fetched"))
+    assert 0 < row["downtime_ns"] <= row["first_step_ns"] and row["last_page_ns"] <= row["total_ns"]
+    assert row["write_pages_per_s"] == row["memory_bytes"] // row["page_size_bytes"] * row["write_percent"] // 100
+    assert row["steps"] > 0 and row["stores"] > 0
+    large = row["page_size_bytes"] > 4096
+    assert isinstance(row["fault_partial_p50_ns"], int) == large
+    assert isinstance(row["fault_p50_ns"], int) == (row["postcopy_faults"] > 0)
+    check_throughput(row["throughput"])
+    MODE_CHECKS[row["mode"]](row)
+
+
+def check_throughput(points):
+    times = [x for x, _ in points]
+    assert times == sorted(times) and times[0] < 0 < times[-1]
+    assert sum(steps for x, steps in points if x < 0) > 0 and sum(steps for x, steps in points if x > 0) > 0
+
+
+def check_stop_and_copy(row):
+    assert row["bytes_switched"] >= row["memory_bytes"] and row["postcopy_faults"] == row["bytes_fetched"] == 0
+
+
+def check_pre_copy(row):
+    assert row["bytes_precopied"] >= row["memory_bytes"] and row["postcopy_faults"] == row["bytes_fetched"] == 0
+
+
+def check_post_copy(row):
+    assert row["bytes_precopied"] == 0 and row["bytes_fetched"] == row["memory_bytes"]
+
+
+def check_minor(row):
+    assert row["bytes_precopied"] >= row["memory_bytes"] and row["bytes_mapped"] > 0
+    assert row["bytes_switched"] < 4096, "the pause has copied more than the state"
+
+
+MODE_CHECKS = {"stop-and-copy": check_stop_and_copy, "pre-copy": check_pre_copy, "post-copy": check_post_copy,
+               "minor": check_minor}
+
+
+def check_rows(rows):
+    sizes = {row["page_size_bytes"] for row in rows}
+    found = {(row["mode"], row["page_size_bytes"]) for row in rows}
+    assert sizes and found == {(mode, size) for mode in MODES for size in sizes}, "rows %r" % sorted(found)
+
+
+def main():
+    nodes, launcher, binary = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    checks = [("each row agrees with itself and with what was asked for", check.each(check_row, nodes)),
+              ("all modes are there", check_rows)]
+    return check.run([launcher, str(nodes), binary, "--json"] + sys.argv[4:], REASONS, checks, dict(os.environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
