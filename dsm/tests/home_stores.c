@@ -99,6 +99,7 @@ static void bulk_then_little_then_bulk(void)
 static void bulk_costs_no_faults(int every, bool prefetch)
 {
 	const int first = 12, rounds = 20; /* counted; and before */
+	const uint64_t last = (uint64_t)((first + rounds - 1) / every) * (uint64_t)every;
 	long before = 0;
 
 	for (int i = 0; i < first + rounds; i++) {
@@ -119,7 +120,7 @@ static void bulk_costs_no_faults(int every, bool prefetch)
 			CHECK(faults < few * (size_t)rounds);
 	}
 	for (size_t p = 0; p < page_count; p++)
-		wrong += *word(p, 3) != (uint64_t)((first + rounds - 1) / every * every);
+		wrong += *word(p, 3) != last;
 	CHECK_EQUAL(wrong, 0);
 	CHECK_EQUAL(dsm_barrier(), 0);
 }
