@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/awake.h"
 #include "bench/collect.h"
@@ -23,17 +24,20 @@
 #define AT(field) offsetof(struct anatomy, field)
 #define STAGE(i) (AT(stage_ns) + (i) * sizeof(uint64_t))
 
+#define COLUMNS_FIRST                                                                                      \
+	{"benchmark", NULL, 0, COLUMN_TEXT, AT(benchmark)}, {"case", "Case", -14, COLUMN_TEXT, AT(kind)},  \
+	    {"blocks", "Blocks", 6, COLUMN_COUNT, AT(blocks)},                                             \
+	    {"page_size_bytes", "Page", 5, COLUMN_BYTES, AT(page_size_bytes)},                             \
+	    {"delivery", "Delivery", -12, COLUMN_TEXT, AT(delivery)},                                      \
+	    {"access", "Access", -6, COLUMN_TEXT, AT(access)},                                             \
+	    {"threads", "Thr", 3, COLUMN_COUNT, AT(threads)}, {"nodes", NULL, 0, COLUMN_COUNT, AT(nodes)}, \
+	    {"transport", NULL, 0, COLUMN_TEXT, AT(transport)},                                            \
+	{                                                                                                  \
+		"samples", NULL, 0, COLUMN_COUNT, AT(samples)                                              \
+	}
+
 const struct column anatomy_columns[] = {
-    {"benchmark", NULL, 0, COLUMN_TEXT, AT(benchmark)},
-    {"case", "Case", -14, COLUMN_TEXT, AT(kind)},
-    {"blocks", "Blocks", 6, COLUMN_COUNT, AT(blocks)},
-    {"page_size_bytes", "Page", 5, COLUMN_BYTES, AT(page_size_bytes)},
-    {"delivery", "Delivery", -12, COLUMN_TEXT, AT(delivery)},
-    {"access", "Access", -6, COLUMN_TEXT, AT(access)},
-    {"threads", "Thr", 3, COLUMN_COUNT, AT(threads)},
-    {"nodes", NULL, 0, COLUMN_COUNT, AT(nodes)},
-    {"transport", NULL, 0, COLUMN_TEXT, AT(transport)},
-    {"samples", NULL, 0, COLUMN_COUNT, AT(samples)},
+    COLUMNS_FIRST,
     {"trap_ns", "Trap", 7, COLUMN_NS, STAGE(DSM_MOMENT_ENTERED)},
     {"lock_ns", "Lock", 6, COLUMN_NS, STAGE(DSM_MOMENT_LOCKED)},
     {"prepare_ns", "Prep", 7, COLUMN_NS, STAGE(DSM_MOMENT_PREPARED)},
@@ -56,13 +60,42 @@ const struct column anatomy_columns[] = {
 
 const size_t anatomy_column_count = sizeof anatomy_columns / sizeof anatomy_columns[0];
 
+const struct column anatomy_kernel_columns[] = {
+    COLUMNS_FIRST,
+    {"exception_ns", "Except.", 7, COLUMN_NS, STAGE(KERNEL_STAGE_EXCEPTION)},
+    {"handle_ns", "Handle", 7, COLUMN_NS, STAGE(KERNEL_STAGE_HANDLE)},
+    {"signal_ns", "Signal", 7, COLUMN_NS, STAGE(KERNEL_STAGE_SIGNAL)},
+    {"frame_ns", "Frame", 7, COLUMN_NS, STAGE(KERNEL_STAGE_FRAME)},
+    {"handover_ns", "Handover", 8, COLUMN_NS, STAGE(KERNEL_STAGE_HANDOVER)},
+    {"data_ns", "Data", 7, COLUMN_NS, STAGE(KERNEL_STAGE_DATA)},
+    {"runtime_ns", "Runtime", 7, COLUMN_NS, STAGE(KERNEL_STAGE_RUNTIME)},
+    {"ioctl_ns", "Ioctl", 7, COLUMN_NS, STAGE(KERNEL_STAGE_IOCTL)},
+    {"calls_ns", "Calls", 7, COLUMN_NS, STAGE(KERNEL_STAGE_CALLS)},
+    {"wake_ns", "Wake", 7, COLUMN_NS, STAGE(KERNEL_STAGE_WAKE)},
+    {"sigreturn_ns", "Sigret.", 7, COLUMN_NS, STAGE(KERNEL_STAGE_SIGRETURN)},
+    {"resume_ns", "Resume", 7, COLUMN_NS, STAGE(KERNEL_STAGE_RESUME)},
+    {"kernel_ns", "Kernel", 8, COLUMN_NS, AT(kernel_ns)},
+    {"sum_ns", "Sum", 8, COLUMN_NS, AT(sum_ns)},
+    {"whole_ns", NULL, 0, COLUMN_NS, AT(whole_ns)},
+    {"untraced_ns", "Untraced", 8, COLUMN_NS, AT(untraced_ns)},
+    {"untraced_ratio", "Ratio", 5, COLUMN_RATIO, AT(untraced_ratio)},
+    {"event_cost_ns", NULL, 0, COLUMN_COUNT, AT(event_cost_ns)},
+    {"moment_cost_ns", NULL, 0, COLUMN_COUNT, AT(moment_cost_ns)},
+    {"invariant_tsc", NULL, 0, COLUMN_TEXT, AT(invariant)},
+    {"skipped", NULL, 0, COLUMN_TEXT, AT(skipped)},
+    {"host", NULL, 0, COLUMN_TEXT, AT(host)},
+    {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
+};
+
+const size_t anatomy_kernel_column_count = sizeof anatomy_kernel_columns / sizeof anatomy_kernel_columns[0];
+
 /* A touch of a page: ticks before and after. */
 struct touch {
 	uint64_t before, after;
 };
 
 /* What is sampled: the stages, the whole, and the whole of rounds that are not traced. */
-enum { WHOLE = ANATOMY_STAGES, UNTRACED, SERIES };
+enum { WHOLE = KERNEL_STAGES, UNTRACED, SERIES };
 
 struct dissection {
 	struct harness *harness;
@@ -71,8 +104,14 @@ struct dissection {
 	uint32_t *order;       /* of the slice's pages */
 	struct touch *touches; /* by page of the slice */
 	struct dsm_fault_trace *faults;
+	unsigned int stages; /* ANATOMY_STAGES or KERNEL_STAGES */
 	uint64_t *samples[SERIES];
 	size_t sampled[SERIES];
+
+	struct kernel_trace *kernel; /* NULL: the kernel is not traced */
+	const struct kernel_event *events;
+	size_t event_count;
+	pid_t toucher; /* the thread that touches, of the only one */
 };
 
 /* --- a round -------------------------------------------------------------------------------------------- */
@@ -107,6 +146,8 @@ static void touch_part(void *argument, unsigned int thread)
 	struct dissection *d = argument;
 	size_t pages = d->side.setup->pages, threads = d->side.setup->threads;
 
+	if (thread == 0)
+		d->toucher = gettid();
 	for (size_t i = pages * thread / threads; i < pages * (thread + 1) / threads; i++)
 		touch_page(d, d->order[i]);
 }
@@ -165,6 +206,47 @@ static void dissect(struct dissection *d, const struct dsm_fault_trace *fault, c
 	keep(d, WHOLE, net_ns(d, touch->after - touch->before, noted));
 }
 
+/* The first event at @ticks or later. */
+static size_t event_at(const struct dissection *d, uint64_t ticks)
+{
+	size_t low = 0, high = d->event_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (d->events[middle].ticks < ticks)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* What has cost nothing but tracing is off the whole, too: it is the sum of the stages. */
+static void dissect_kernel(struct dissection *d, const struct dsm_fault_trace *fault,
+			   const struct touch *touch)
+{
+	size_t first = event_at(d, touch->before);
+	struct kernel_window window = {
+	    .before = touch->before,
+	    .after = touch->after,
+	    .thread = d->toucher,
+	    .moments = fault->at,
+	    .events = d->events + first,
+	    .count = event_at(d, touch->after) - first,
+	    .moment_cost = d->clock.cost_ticks,
+	    .event_cost = kernel_trace_cost_ticks(d->kernel),
+	};
+	uint64_t ticks[KERNEL_STAGES], sum = 0;
+
+	if (!kernel_stages(&window, ticks))
+		return;
+	for (unsigned int i = 0; i < KERNEL_STAGES; i++) {
+		keep(d, i, to_ns(d, ticks[i]));
+		sum += ticks[i];
+	}
+	keep(d, WHOLE, to_ns(d, sum));
+}
+
 static void keep_traced(struct dissection *d)
 {
 	size_t count, pages = d->side.setup->pages, first = side_first(&d->side), found = 0;
@@ -179,7 +261,7 @@ static void keep_traced(struct dissection *d)
 		if (page >= pages)
 			continue;
 		found++;
-		dissect(d, &d->faults[i], &d->touches[page]);
+		(d->kernel ? dissect_kernel : dissect)(d, &d->faults[i], &d->touches[page]);
 	}
 	if (found != pages)
 		job_fail("anatomy, case %s: %zu faults were traced on %zu pages", d->side.setup->kind->name,
@@ -200,6 +282,22 @@ static void require(int error, const char *what)
 		job_fail("anatomy: %s: %s", what, strerror(-error));
 }
 
+static void trace_start(struct dissection *d)
+{
+	require(dsm_trace_start(2 * d->side.setup->pages), "dsm_trace_start()");
+	if (d->kernel)
+		require(kernel_trace_start(d->kernel), "tracing the kernel");
+}
+
+static void trace_stop(struct dissection *d)
+{
+	if (d->kernel) {
+		require(kernel_trace_stop(d->kernel), "tracing the kernel");
+		require(kernel_trace_read(d->kernel, &d->events, &d->event_count), "the kernel's trace");
+	}
+	require(dsm_trace_stop(), "dsm_trace_stop()");
+}
+
 static void run_round(struct dissection *d, unsigned int round)
 {
 	struct side *side = &d->side;
@@ -212,14 +310,14 @@ static void run_round(struct dissection *d, unsigned int round)
 	pattern_permute(d->order, (uint32_t)side->setup->pages, side->seed + round);
 	side->operations->begin(side);
 	if (traced && !home)
-		require(dsm_trace_start(2 * side->setup->pages), "dsm_trace_start()");
+		trace_start(d);
 	job_meet();
 	if (!home)
 		touch_all(d);
 	job_meet();
 	side->operations->end(side, &counts);
 	if (traced && !home)
-		require(dsm_trace_stop(), "dsm_trace_stop()");
+		trace_stop(d);
 	if (!home && round >= ROUNDS_UNSAMPLED)
 		traced ? keep_traced(d) : keep_untraced(d);
 	if (side->setup->access == ACCESS_WRITE)
@@ -271,6 +369,31 @@ static uint64_t mean_of(struct dissection *d, unsigned int series, const uint64_
 	return chosen ? (uint64_t)(sum / (double)chosen + 0.5) : 0;
 }
 
+/* Node 1 measures, and knows what an event costs. */
+static void fill_kernel(const struct dissection *d, struct anatomy *out)
+{
+	const uint64_t *ns = out->stage_ns;
+	uint64_t cost_ns = d->kernel ? to_ns(d, kernel_trace_cost_ticks(d->kernel)) : 0;
+
+	job_share_from(1, &cost_ns, sizeof cost_ns);
+	out->event_cost_ns = cost_ns;
+	out->kernel_ns = out->sum_ns - ns[KERNEL_STAGE_DATA] - ns[KERNEL_STAGE_RUNTIME];
+	out->untraced_ratio = out->untraced_ns ? (double)out->sum_ns / (double)out->untraced_ns : NAN;
+	if (!out->samples)
+		anatomy_skip("in no fault all of the kernel's events were seen", out);
+}
+
+void anatomy_skip(const char *because, struct anatomy *out)
+{
+	out->skipped = because;
+	for (unsigned int i = 0; i < KERNEL_STAGES; i++)
+		out->stage_ns[i] = OUTPUT_ABSENT;
+	out->sum_ns = out->whole_ns = out->untraced_ns = out->kernel_ns = out->event_cost_ns =
+	    out->moment_cost_ns = out->idle_moment_cost_ps = OUTPUT_ABSENT;
+	out->samples = 0;
+	out->sum_ratio = out->untraced_ratio = NAN;
+}
+
 /*
  * The stages are those of the middle fifth of all faults: where the time of a typical fault goes. (Medians of
  * each stage by itself would leave out what happens to another stage each time.)
@@ -289,7 +412,7 @@ static void fill(struct dissection *d, struct anatomy *out)
 	out->samples = count;
 	out->whole_ns = count ? percentile(sorted, count, 50) : 0;
 	out->sum_ns = 0;
-	for (unsigned int i = 0; i < ANATOMY_STAGES; i++) {
+	for (unsigned int i = 0; i < d->stages; i++) {
 		out->stage_ns[i] = mean_of(d, i, whole, low, high);
 		out->sum_ns += out->stage_ns[i];
 	}
@@ -298,14 +421,19 @@ static void fill(struct dissection *d, struct anatomy *out)
 	out->moment_cost_ns = to_ns(d, d->clock.cost_ticks);
 	out->idle_moment_cost_ps = d->clock.idle_cost_ps;
 	out->invariant = d->clock.invariant ? "yes" : "no";
+	if (d->harness->options->kernel)
+		fill_kernel(d, out);
 	free(sorted);
 	free(whole);
 }
 
-void anatomy_run(struct harness *h, const struct setup *setup, uint64_t budget_ns, struct anatomy *out)
+void anatomy_run(struct harness *h, const struct setup *setup, struct kernel_trace *kernel,
+		 uint64_t budget_ns, struct anatomy *out)
 {
 	struct dissection d = {
 	    .harness = h,
+	    .stages = h->options->kernel ? KERNEL_STAGES : ANATOMY_STAGES,
+	    .kernel = kernel,
 	    .side = {.operations = &side_dsm,
 		     .job = h->job,
 		     .placement = h->placement,

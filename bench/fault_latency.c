@@ -28,6 +28,7 @@
 
 #define TITLE "Minorca: latency of page faults, in us (sweep_prefetch: of calls)"
 #define TITLE_ANATOMY "Minorca: stages of page faults, in us: the middle fifth of them"
+#define TITLE_KERNEL "Minorca: the kernel's part of page faults, in us: the middle fifth of them"
 
 /* --- results ------------------------------------------------------------------------------------------- */
 
@@ -179,8 +180,8 @@ static void print_header(const struct run *run, const struct output *output)
 	    {"CPU", run->host.cpu},	   {"hugepages", run->host.pools}, {"nodes", nodes},
 	    {"transport", run->transport}, {"placement", placement},	   {"timer", timer},
 	};
-	output_begin(output, run->options.anatomy ? TITLE_ANATOMY : TITLE, facts,
-		     sizeof facts / sizeof facts[0]);
+	const char *title = run->options.kernel ? TITLE_KERNEL : run->options.anatomy ? TITLE_ANATOMY : TITLE;
+	output_begin(output, title, facts, sizeof facts / sizeof facts[0]);
 }
 
 /* --- the run ------------------------------------------------------------------------------------------- */
@@ -213,7 +214,7 @@ static void describe_anatomy(const struct run *run, const struct setup *setup, s
 {
 	struct result row = describe(run, setup);
 
-	out->benchmark = "fault_anatomy";
+	*out = (struct anatomy){.benchmark = run->options.kernel ? "fault_kernel" : "fault_anatomy"};
 	out->kind = row.kind;
 	out->delivery = row.delivery;
 	out->access = row.access;
@@ -226,14 +227,33 @@ static void describe_anatomy(const struct run *run, const struct setup *setup, s
 	out->nodes = row.nodes;
 }
 
+/* On nodes that measure. @return whether all of them can; if not, node 1 or else node 0 says why. */
+static bool open_kernel(const struct run *run, struct kernel_trace **kernel, char *reason)
+{
+	bool fails = run->options.kernel && run->job.node && kernel_trace_open(kernel, reason);
+
+	if (!run->options.kernel || !job_any(fails))
+		return true;
+	job_share_from(1, reason, KERNEL_TRACE_REASON_MAX);
+	if (run->job.node == 0)
+		fprintf(stderr, "fault_latency: left out: %s\n",
+			reason[0] ? reason : "a node has no kernel tracing");
+	kernel_trace_close(*kernel);
+	*kernel = NULL;
+	return false;
+}
+
 /* In place of run_rows(). A sweep has no faults to look into. */
 static void run_anatomy(struct run *run, const struct output *output)
 {
 	uint64_t deadline_ns = timer_now_ns() + run->options.time_s * 1000000000u;
+	char reason[KERNEL_TRACE_REASON_MAX] = "";
+	struct kernel_trace *kernel = NULL;
 	struct progress progress;
 	struct harness harness;
 
 	harness_create(&run->job, &run->placement, &run->options, plan_threads(&run->plan), false, &harness);
+	bool possible = open_kernel(run, &kernel, reason);
 	progress_begin(&progress, run->plan.count, run->job.node == 0);
 	for (size_t i = 0; i < run->plan.count; i++) {
 		const struct setup *setup = &run->plan.setups[i];
@@ -244,11 +264,16 @@ static void run_anatomy(struct run *run, const struct output *output)
 		if (setup->kind->sweep)
 			continue;
 		describe_anatomy(run, setup, &row);
-		anatomy_run(&harness, setup, now_ns < deadline_ns ? (deadline_ns - now_ns) / left : 0, &row);
+		if (possible)
+			anatomy_run(&harness, setup, kernel,
+				    now_ns < deadline_ns ? (deadline_ns - now_ns) / left : 0, &row);
+		else
+			anatomy_skip(reason, &row);
 		if (run->job.node == 0 && output_row(output, &row))
 			job_fail("cannot write the results: %s", strerror(EIO));
 	}
 	progress_end(&progress);
+	kernel_trace_close(kernel);
 	harness_destroy(&harness);
 }
 
@@ -341,8 +366,8 @@ int main(int argc, char **argv)
 	struct output output = {stdout, run.options.line.format, chosen,
 				choose_columns(run.rdma, run.options.distribution, chosen)};
 	if (run.options.anatomy) {
-		output.columns = anatomy_columns;
-		output.column_count = anatomy_column_count;
+		output.columns = run.options.kernel ? anatomy_kernel_columns : anatomy_columns;
+		output.column_count = run.options.kernel ? anatomy_kernel_column_count : anatomy_column_count;
 	}
 	print_header(&run, &output);
 	(run.options.anatomy ? run_anatomy : run_rows)(&run, &output);

@@ -7,11 +7,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <minorca.h>
 
 #include "bench/floor.h"
+#include "bench/floor_source.h"
 #include "bench/pattern.h"
 #include "bench/team.h"
 #include "bench/timer.h"
@@ -251,21 +251,6 @@ static dsm_region *make_region(const struct sides *s, enum dsm_readahead readahe
 	return region;
 }
 
-/* Whose memory is copied from: node 0's. */
-static void attach_source(struct sides *s)
-{
-	struct {
-		pid_t pid;
-		int fd;
-	} home = {getpid(), floor_file(s->floor)};
-
-	job_share(&home, sizeof home);
-	if (s->job->node == 0)
-		return;
-	require(floor_attach_source(s->floor, home.pid, home.fd), "floor: cannot open the home's memory");
-	require(floor_populate_source(s->floor), "floor: cannot map the home's memory");
-}
-
 static void open_floor(struct sides *s)
 {
 	const struct floor_options options = {
@@ -285,7 +270,7 @@ static void open_floor(struct sides *s)
 	if (s->bare)
 		floor_expose(s->floor, first, count);
 	else
-		attach_source(s);
+		floor_source_attach(s->job, s->floor);
 	job_meet();
 }
 

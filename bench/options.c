@@ -31,6 +31,7 @@ enum {
 	KEY_FLOOR_ONLY,
 	KEY_DISTRIBUTION,
 	KEY_ANATOMY,
+	KEY_KERNEL,
 };
 
 static const struct argp_option argp_options[] = {
@@ -46,6 +47,8 @@ static const struct argp_option argp_options[] = {
     {"floor-only", KEY_FLOOR_ONLY, NULL, 0, "measure the floors alone, without the runtime", 0},
     {"anatomy", KEY_ANATOMY, NULL, 0,
      "how long each stage of a fault takes, by the runtime's own trace, in place of all else", 0},
+    {"kernel", KEY_KERNEL, NULL, 0,
+     "with --anatomy: the stages of the kernel's part, by its tracepoints, with one thread; needs root", 0},
     {"distribution", KEY_DISTRIBUTION, NULL, 0, "with --json: quantiles of each row, to plot", 0},
     {"list", KEY_LIST, NULL, 0, "say what the cases are, and stop", 0},
 
@@ -113,6 +116,24 @@ static error_t take_page_sizes(struct options *o, const char *text)
 
 /* --- argp ---------------------------------------------------------------------------------------------- */
 
+/* What goes with what. The kernel's events are told apart by thread, and one of them is followed. */
+static error_t check_together(struct options *o)
+{
+	const char *wrong = NULL;
+
+	if (o->distribution && o->line.format != OUTPUT_JSON)
+		wrong = "--distribution: needs --json";
+	else if (o->kernel && !o->anatomy)
+		wrong = "--kernel: needs --anatomy";
+	else if (o->kernel && o->threads.given && (o->threads.count > 1 || o->threads.values[0] != 1))
+		wrong = "--kernel: needs --threads 1";
+	else if (o->kernel)
+		o->threads = (struct option_list){.values = {1}, .count = 1};
+	if (wrong)
+		snprintf(o->line.error, ARGUMENT_ERROR_MAX, "%s", wrong);
+	return wrong ? EINVAL : 0;
+}
+
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -149,14 +170,14 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 	case KEY_ANATOMY:
 		o->anatomy = true;
 		return 0;
+	case KEY_KERNEL:
+		o->kernel = true;
+		return 0;
 	case KEY_LIST:
 		o->line.action = COMMAND_LIST;
 		return 0;
 	case ARGP_KEY_END:
-		if (!o->distribution || o->line.format == OUTPUT_JSON)
-			return 0;
-		snprintf(error, ARGUMENT_ERROR_MAX, "--distribution: needs --json");
-		return EINVAL;
+		return check_together(o);
 	default:
 		return command_line_other(key, state);
 	}

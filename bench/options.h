@@ -28,6 +28,7 @@ struct options {
 	struct command_line line;
 	bool floor_only;
 	bool anatomy;	   /* the stages of faults, and no floor */
+	bool kernel;	   /* those of the kernel */
 	bool distribution; /* quantiles of each row too; JSON only */
 
 	/* What to cross. Masks: of cases_table(), delivery_names(), access_names(). */

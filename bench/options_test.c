@@ -60,6 +60,25 @@ static void a_distribution_needs_json(void **state)
 	assert_non_null(strstr(o.line.error, "--json"));
 }
 
+static void the_kernels_part_needs_anatomy_and_one_thread(void **state)
+{
+	char program[] = "fault_latency", anatomy[] = "--anatomy", kernel[] = "--kernel",
+	     two[] = "--threads=2";
+	char *argv[] = {program, anatomy, kernel, two, NULL};
+	struct options o = options_defaults;
+
+	(void)state;
+	assert_int_equal(command_line_parse(&options_argp, 3, argv, false, &o.line), 0);
+	assert_true(o.kernel);
+	assert_int_equal(o.threads.count, 1);
+	assert_int_equal(o.threads.values[0], 1);
+	o = options_defaults;
+	assert_int_equal(command_line_parse(&options_argp, 4, argv, false, &o.line), -EINVAL);
+	assert_non_null(strstr(o.line.error, "--threads 1"));
+	assert_int_equal(parse(&o, "--kernel"), -EINVAL);
+	assert_non_null(strstr(o.line.error, "--anatomy"));
+}
+
 static void lists_replace_the_defaults(void **state)
 {
 	struct options o;
@@ -149,6 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(without_options_all_is_crossed),
 	    cmocka_unit_test(a_distribution_needs_json),
+	    cmocka_unit_test(the_kernels_part_needs_anatomy_and_one_thread),
 	    cmocka_unit_test(lists_replace_the_defaults),
 	    cmocka_unit_test(formats_exclude_each_other),
 	    cmocka_unit_test(help_and_list_do_not_run),

@@ -37,9 +37,10 @@
 /* One row of the results. */
 struct result {
 	const char *benchmark, *name, *variant, *home, *transport, *baseline, *skipped, *commit, *host;
-	uint64_t page_size_bytes, region_bytes, changed_pages, threads, nodes;
+	uint64_t page_size_bytes, region_bytes, changed_pages, changed_bytes, threads, nodes;
 	uint64_t samples, calls_per_sample, mean_ns, p50_ns, p90_ns, p99_ns, max_ns;
 	uint64_t baseline_samples, baseline_p50_ns, bytes_per_s, baseline_bytes_per_s;
+	double faults, pages_invalidated, bytes_fetched, bytes_published;
 	double ratio;
 };
 
@@ -53,6 +54,7 @@ static const struct column columns[] = {
     {"page_size_bytes", "Page", 5, COLUMN_BYTES, AT(page_size_bytes)},
     {"region_bytes", "Region", 6, COLUMN_BYTES, AT(region_bytes)},
     {"changed_pages", "Chg", 3, COLUMN_COUNT, AT(changed_pages)},
+    {"changed_bytes", "Bytes", 6, COLUMN_BYTES, AT(changed_bytes)},
     {"threads", "Thr", 3, COLUMN_COUNT, AT(threads)},
     {"nodes", NULL, 0, COLUMN_COUNT, AT(nodes)},
     {"transport", NULL, 0, COLUMN_TEXT, AT(transport)},
@@ -66,6 +68,10 @@ static const struct column columns[] = {
     {"baseline_samples", NULL, 0, COLUMN_COUNT, AT(baseline_samples)},
     {"baseline_p50_ns", "BaseP50", 8, COLUMN_NS, AT(baseline_p50_ns)},
     {"ratio", "Ratio", 6, COLUMN_RATIO, AT(ratio)},
+    {"faults_per_interval", "Faults", 7, COLUMN_RATIO, AT(faults)},
+    {"pages_invalidated_per_interval", NULL, 0, COLUMN_RATIO, AT(pages_invalidated)},
+    {"bytes_fetched_per_interval", NULL, 0, COLUMN_RATIO, AT(bytes_fetched)},
+    {"bytes_published_per_interval", NULL, 0, COLUMN_RATIO, AT(bytes_published)},
     {"baseline", "Baseline", -1, COLUMN_TEXT, AT(baseline)},
     {"bytes_per_s", NULL, 0, COLUMN_COUNT, AT(bytes_per_s)},
     {"baseline_bytes_per_s", NULL, 0, COLUMN_COUNT, AT(baseline_bytes_per_s)},
@@ -100,6 +106,7 @@ static struct result describe(const struct run *run, const struct sync_row *row)
 	    .page_size_bytes = in_region ? row->page_bytes : OUTPUT_ABSENT,
 	    .region_bytes = row->region_bytes ? row->region_bytes : OUTPUT_ABSENT,
 	    .changed_pages = row->changed,
+	    .changed_bytes = row->changed_bytes ? row->changed_bytes : OUTPUT_ABSENT,
 	    .threads = row->threads,
 	    .nodes = (uint64_t)run->job.nodes,
 	    .calls_per_sample = OUTPUT_ABSENT,
@@ -112,6 +119,10 @@ static struct result describe(const struct run *run, const struct sync_row *row)
 	    .baseline_p50_ns = OUTPUT_ABSENT,
 	    .bytes_per_s = OUTPUT_ABSENT,
 	    .baseline_bytes_per_s = OUTPUT_ABSENT,
+	    .faults = NAN,
+	    .pages_invalidated = NAN,
+	    .bytes_fetched = NAN,
+	    .bytes_published = NAN,
 	    .ratio = NAN,
 	};
 }
@@ -140,6 +151,18 @@ static void fill_baseline(struct result *r, const char *name, const struct distr
 		r->ratio = (double)r->p50_ns / (double)d->p50_ns;
 }
 
+static void fill_counts(struct result *r, const struct sync_outcome *outcome)
+{
+	double intervals = (double)outcome->intervals;
+
+	if (!outcome->intervals)
+		return;
+	r->faults = (double)outcome->counts.faults / intervals;
+	r->pages_invalidated = (double)outcome->counts.pages_invalidated / intervals;
+	r->bytes_fetched = (double)outcome->counts.bytes_fetched / intervals;
+	r->bytes_published = (double)outcome->counts.bytes_published / intervals;
+}
+
 static uint64_t per_second(uint64_t bytes, uint64_t ns)
 {
 	return ns && ns != OUTPUT_ABSENT ? (uint64_t)((double)bytes * 1e9 / (double)ns) : OUTPUT_ABSENT;
@@ -157,6 +180,7 @@ static struct result result_of(const struct run *run, size_t index, const struct
 	fill_runtime(&r, outcome);
 	fill_baseline(&r, row->baseline,
 		      row->baseline_row == NO_ROW ? &outcome->baseline : &run->measured[row->baseline_row]);
+	fill_counts(&r, outcome);
 	if (row->id == DIFF) {
 		r.bytes_per_s = per_second(row->page_bytes, r.p50_ns);
 		r.baseline_bytes_per_s = per_second(row->page_bytes, r.baseline_p50_ns);
@@ -198,6 +222,17 @@ static int print_row(const struct output *output, const struct result *result)
 
 /* --- the run ------------------------------------------------------------------------------------------- */
 
+/* What is left is shared by the rows that are left; but a row that takes longer than its share does not leave
+ * those after it without samples. */
+static uint64_t share_ns(const struct run *run, size_t row, uint64_t deadline_ns)
+{
+	uint64_t now_ns = timer_now_ns(), left = run->plan.count - row;
+	uint64_t least_ns = run->options.seconds * 1000000000u / (2 * run->plan.count);
+	uint64_t even_ns = now_ns < deadline_ns ? (deadline_ns - now_ns) / left : 0;
+
+	return even_ns > least_ns ? even_ns : least_ns;
+}
+
 static void run_rows(struct run *run, const struct output *output)
 {
 	uint64_t deadline_ns = timer_now_ns() + run->options.seconds * 1000000000u;
@@ -208,10 +243,8 @@ static void run_rows(struct run *run, const struct output *output)
 	progress_begin(&progress, run->plan.count, run->job.node == 0);
 	for (size_t i = 0; i < run->plan.count; i++) {
 		struct sync_outcome outcome;
-		uint64_t now_ns = timer_now_ns(), left = run->plan.count - i;
 
-		bench_run(&bench, &run->plan.rows[i],
-			  now_ns < deadline_ns ? (deadline_ns - now_ns) / left : 0, &outcome);
+		bench_run(&bench, &run->plan.rows[i], share_ns(run, i, deadline_ns), &outcome);
 		run->measured[i] = outcome.runtime;
 		struct result result = result_of(run, i, &outcome);
 		progress_step(&progress);

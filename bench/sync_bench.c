@@ -44,6 +44,7 @@ static const struct operations *const operations[SYNC_CASES] = {
     [ACQUIRE_CHANGED] = &acquire_changed,
     [PUBLISH_LINE] = &publish,
     [PUBLISH_LINE_HOT] = &publish_hot,
+    [PUBLISH_BYTES] = &publish,
     [PUBLISH_PAGE] = &publish,
     [PUBLISH_PAGES] = &publish,
     [STORE_FIRST] = &store_first,
@@ -56,6 +57,10 @@ static const struct operations *const operations[SYNC_CASES] = {
     [RWLOCK_READ] = &rwlock_read,
     [RWLOCK_READ_ALL] = &rwlock_read_all,
     [RWLOCK_WRITE] = &rwlock_write,
+    [FALSE_SHARING] = &false_sharing,
+    [FALSE_SHARING_LOCK] = &false_sharing_lock,
+    [STORM_ONE] = &storm,
+    [STORM_ALL] = &storm,
     [BARRIER] = &barrier,
     [BARRIER_PUBLISH] = &barrier_publish,
     [ATOMIC_ADD] = &atomic_add,
@@ -89,6 +94,27 @@ struct dsm_stats bench_stats(const struct bench *b)
 
 	require(b, dsm_stats(&stats), "dsm_stats()");
 	return stats;
+}
+
+struct sync_counts bench_counts_between(const struct dsm_stats *before, const struct dsm_stats *now)
+{
+	return (struct sync_counts){
+	    .faults = now->faults - before->faults,
+	    .pages_invalidated = now->pages_invalidated - before->pages_invalidated,
+	    .pages_published = now->pages_published - before->pages_published,
+	    .bytes_fetched = now->bytes_fetched - before->bytes_fetched,
+	    .bytes_published = now->bytes_published - before->bytes_published,
+	};
+}
+
+void bench_count(struct bench *b, const struct sync_counts *counts, uint64_t intervals)
+{
+	b->intervals += intervals;
+	b->counts.faults += counts->faults;
+	b->counts.pages_invalidated += counts->pages_invalidated;
+	b->counts.pages_published += counts->pages_published;
+	b->counts.bytes_fetched += counts->bytes_fetched;
+	b->counts.bytes_published += counts->bytes_published;
 }
 
 void *bench_allocate(size_t bytes)
@@ -152,94 +178,12 @@ void bench_all_meet(void)
 	wait_for(&request, 1);
 }
 
-/* Waits until the ball has that value: bounded, and on a machine with fewer cores than nodes asleep in
- * between. */
-static void catch_ball(const uint64_t *ball, uint64_t value)
-{
-	uint64_t began_ns = 0;
-
-	for (unsigned int turn = 1; __atomic_load_n(ball, __ATOMIC_ACQUIRE) != value; turn++) {
-		if (turn % 65536)
-			continue;
-		began_ns = began_ns ? began_ns : timer_now_ns();
-		if (timer_now_ns() - began_ns > WAIT_NS)
-			job_fail("the other node has not answered for %d s", (int)(WAIT_NS / 1000000000));
-		usleep(SLEEP_US);
-	}
-}
+/* --- rounds -------------------------------------------------------------------------------------------- */
 
 static uint64_t each_of(unsigned int count, uint64_t ns)
 {
 	return count ? ns / count : 0;
 }
-
-bool bench_has_pingpong(const struct bench *b)
-{
-	return b->rdma || (b->shared && b->peer_is_apart);
-}
-
-static void throw_ball(struct bench *b, uint64_t value)
-{
-	if (b->rdma)
-		sync_rdma_throw(b, value);
-	else
-		__atomic_store_n(&b->shared->ball, value, __ATOMIC_RELEASE);
-}
-
-static void receive_ball(const struct bench *b, uint64_t value)
-{
-	catch_ball(b->rdma ? sync_rdma_ball(b) : &b->shared->ball, value);
-}
-
-static void end_pingpong(struct bench *b, unsigned int count)
-{
-	b->throws += 2 * (uint64_t)count;
-	if (b->rdma)
-		sync_rdma_finish_throw(b);
-}
-
-uint64_t bench_pingpong(struct bench *b, unsigned int count)
-{
-	uint64_t value = b->throws;
-
-	bench_pair_meets(b);
-	uint64_t before = timer_now_ns();
-	for (unsigned int i = 0; i < count; i++, value += 2) {
-		if (b->job->node == 0) {
-			throw_ball(b, value + 1);
-			receive_ball(b, value + 2);
-		} else {
-			receive_ball(b, value + 1);
-			throw_ball(b, value + 2);
-		}
-	}
-	uint64_t ns = timer_now_ns() - before;
-	end_pingpong(b, count);
-	return each_of(2 * count, ns);
-}
-
-/* When it was thrown is told by shared memory, also where the ball goes by RDMA: posting a WRITE comes after
- * it, and so does its arrival. */
-void bench_timed_pingpong(struct bench *b, unsigned int count)
-{
-	uint64_t value = b->throws;
-	bool mine = b->job->node == 0;
-
-	bench_pair_meets(b);
-	for (unsigned int i = 0; i < 2 * count; i++, mine = !mine) {
-		value++;
-		if (mine) {
-			__atomic_store_n(&b->shared->thrown_ns, timer_now_ns(), __ATOMIC_RELEASE);
-			throw_ball(b, value);
-		} else {
-			receive_ball(b, value);
-			bench_sample(b, BASELINE, timer_now_ns() - b->shared->thrown_ns);
-		}
-	}
-	end_pingpong(b, count);
-}
-
-/* --- rounds -------------------------------------------------------------------------------------------- */
 
 static void time_calls(struct bench *b, unsigned int side, void (*call)(struct bench *))
 {
@@ -316,6 +260,17 @@ static struct distribution collect(const struct bench *b, unsigned int side)
 	return collect_distribution(b->sides[side].ns, b->sides[side].count);
 }
 
+static struct sync_counts counts_of_all(const struct bench *b)
+{
+	return (struct sync_counts){
+	    .faults = job_sum(b->counts.faults),
+	    .pages_invalidated = job_sum(b->counts.pages_invalidated),
+	    .pages_published = job_sum(b->counts.pages_published),
+	    .bytes_fetched = job_sum(b->counts.bytes_fetched),
+	    .bytes_published = job_sum(b->counts.bytes_published),
+	};
+}
+
 /* --- what cannot be measured here ---------------------------------------------------------------------- */
 
 static uint64_t free_hugepages(size_t page_bytes)
@@ -364,11 +319,14 @@ static void make_region(struct bench *b, char *why, size_t bytes)
 	const struct sync_row *row = b->row;
 	const struct dsm_region_options options = {
 	    .page_size_bytes = row->page_bytes,
-	    .home = row->home == HOME_AROUND ? DSM_HOME_CYCLIC : DSM_HOME_NODE,
+	    .home = row->home == HOME_AROUND  ? DSM_HOME_CYCLIC
+		    : row->home == HOME_PARTS ? DSM_HOME_BLOCK
+					      : DSM_HOME_NODE,
 	    .chunk_bytes = row->page_bytes,
 	    .home_node = row->home == HOME_THERE ? b->peer : 0,
 	    .sparse = row->sparse,
-	    .readahead = DSM_READAHEAD_OFF, /* one page, one fault */
+	    /* One page, one fault, unless the row is about that. */
+	    .readahead = row->variant == READAHEAD ? DSM_READAHEAD_AUTO : DSM_READAHEAD_OFF,
 	};
 	int error = dsm_region_create("sync", row->region_bytes, &options, &b->region);
 
@@ -388,6 +346,8 @@ static void measure(struct bench *b, uint64_t budget_ns, struct sync_outcome *ou
 	/* What goes over a network takes long enough to be timed by itself. */
 	b->calls = b->operations->calls && !b->rdma ? b->operations->calls : 1;
 	b->sides[RUNTIME].count = b->sides[BASELINE].count = 0;
+	b->counts = (struct sync_counts){0};
+	b->intervals = 0;
 	if (b->operations->open)
 		b->operations->open(b);
 	job_meet();
@@ -397,6 +357,8 @@ static void measure(struct bench *b, uint64_t budget_ns, struct sync_outcome *ou
 	out->calls = b->calls;
 	out->runtime = collect(b, RUNTIME);
 	out->baseline = collect(b, BASELINE);
+	out->intervals = b->intervals;
+	out->counts = counts_of_all(b);
 	if (b->job->node == 0 && !out->runtime.samples)
 		snprintf(out->skipped, sizeof out->skipped, "it did not happen in the time");
 }
@@ -421,16 +383,16 @@ void bench_run(struct bench *b, const struct sync_row *row, uint64_t budget_ns, 
 static struct shared *share_memory(const struct job *job)
 {
 	struct shared *memory;
-	MPI_Aint bytes;
+	MPI_Aint bytes = (MPI_Aint)(sizeof *memory + (size_t)job->nodes * sizeof memory->lines[0]);
 	int unit;
 
 	if (!job->one_host)
 		return NULL;
-	MPI_Win_allocate_shared(job->node == 0 ? sizeof *memory : 0, 1, MPI_INFO_NULL, MPI_COMM_WORLD,
-				&memory, &window);
+	MPI_Win_allocate_shared(job->node == 0 ? bytes : 0, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &memory,
+				&window);
 	MPI_Win_shared_query(window, 0, &bytes, &unit, &memory);
 	if (job->node == 0)
-		memset(memory, 0, sizeof *memory);
+		memset(memory, 0, (size_t)bytes);
 	job_meet();
 	return memory;
 }

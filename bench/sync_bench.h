@@ -35,6 +35,15 @@ struct shared {
 	_Alignas(64) uint64_t ball; /* of the ping-pong */
 	uint64_t thrown_ns;	    /* in the same line */
 	_Alignas(64) uint64_t word; /* of the atomics */
+	_Alignas(64) uint64_t turn; /* of false sharing: whose it is, by the number of nodes */
+	struct {
+		_Alignas(64) uint64_t words[8];
+	} lines[]; /* one for each node */
+};
+
+/* What the runtime did in the intervals of a row, where the case is about that. */
+struct sync_counts {
+	uint64_t faults, pages_invalidated, pages_published, bytes_fetched, bytes_published;
 };
 
 struct bench {
@@ -57,6 +66,8 @@ struct bench {
 	unsigned int calls; /* that make up a sample */
 	unsigned int round;
 	struct samples sides[SIDES];
+	struct sync_counts counts; /* of this node, in so many intervals; 0: the case does not tell */
+	uint64_t intervals;
 	void *state; /* of the case */
 };
 
@@ -82,12 +93,15 @@ extern const struct operations acquire_nothing, acquire_changed, publish, publis
     diff_pages;
 extern const struct operations lock_uncontended, lock_publish, trylock, lock_handover, rwlock_read,
     rwlock_read_all, rwlock_write;
+extern const struct operations false_sharing, false_sharing_lock, storm;
 extern const struct operations barrier, barrier_publish, atomic_add, atomic_load, atomic_compare_swap,
     atomic_add_contended, event_pingpong, reduce, broadcast, malloc_free;
 
 /* What a row has come to. On node 0 only, but for `skipped`. */
 struct sync_outcome {
 	struct distribution runtime, baseline; /* no samples: not measured */
+	struct sync_counts counts;	       /* of all nodes */
+	uint64_t intervals;		       /* in which; 0: the case does not tell */
 	unsigned int calls;
 	char skipped[160]; /* why; empty: it was not */
 };
@@ -115,6 +129,11 @@ static inline void require(const struct bench *b, int error, const char *what)
 void expect(const struct bench *b, const char *what, uint64_t found, uint64_t expected);
 
 struct dsm_stats bench_stats(const struct bench *b);
+
+struct sync_counts bench_counts_between(const struct dsm_stats *before, const struct dsm_stats *now);
+
+/** Adds to what this node did in the row, in @intervals of it. By all nodes alike. */
+void bench_count(struct bench *b, const struct sync_counts *counts, uint64_t intervals);
 
 /** Memory of the case, zero; freed by free(). */
 void *bench_allocate(size_t bytes);
@@ -152,13 +171,51 @@ static inline size_t bench_pages(const struct bench *b)
 	return b->row->region_bytes / b->row->page_bytes;
 }
 
-/** Changes each byte of a line. */
+/** From one page that changes to the next. */
+static inline size_t bench_stride(const struct bench *b)
+{
+	return b->row->variant == SCATTERED || b->row->variant == LOG_OVERFLOW ? 2 : 1;
+}
+
+/** Where in page @page the line is that changes. */
+static inline char *bench_line(const struct bench *b, size_t page)
+{
+	return bench_page(b, page) + page % (4096 / SYNC_LINE_BYTES) * SYNC_LINE_BYTES;
+}
+
+static inline void bench_release(const struct bench *b)
+{
+	require(b, dsm_release(), "dsm_release()");
+}
+
+static inline void bench_acquire(struct bench *b)
+{
+	require(b, dsm_acquire(), "dsm_acquire()");
+}
+
+static inline void bench_pass_barrier(struct bench *b)
+{
+	require(b, dsm_barrier(), "dsm_barrier()");
+}
+
+static inline void bench_prefetch(const struct bench *b, size_t page, size_t count, bool for_write)
+{
+	require(b, dsm_prefetch(bench_page(b, page), count * b->row->page_bytes, for_write),
+		"dsm_prefetch()");
+}
+
+/** Changes each of @bytes bytes, a multiple of 8. */
+static inline void bench_flip(char *at, size_t bytes)
+{
+	volatile uint64_t *words = (volatile uint64_t *)(void *)at;
+
+	for (size_t i = 0; i < bytes / sizeof *words; i++)
+		words[i] = ~words[i];
+}
+
 static inline void bench_flip_line(char *line)
 {
-	volatile uint64_t *words = (volatile uint64_t *)(void *)line;
-
-	for (size_t i = 0; i < SYNC_LINE_BYTES / sizeof *words; i++)
-		words[i] = ~words[i];
+	bench_flip(line, SYNC_LINE_BYTES);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The table of cases, and the rows of each. See sync_plan.h.
+ * The rows of each case. See sync_plan.h.
  */
 #include "bench/sync_plan.h"
 
@@ -11,87 +11,15 @@
 
 #define SMALL (4 * KIB)
 #define LARGE (2 * MIB)
+#define LINE ((size_t)64)
 
 /* Of regions whose pages are stored to in turn: the page and its twin are not in a cache when they are
  * compared. (Those of 4 KiB are, in the second level.) */
 #define TURN_PAGES_SMALL 512
 #define TURN_PAGES_LARGE 8
 
-static const struct sync_case cases[SYNC_CASES] = {
-    [ACQUIRE_NOTHING] = {"acquire_nothing",
-			 "dsm_acquire() when nothing has changed, pages of another home mapped",
-			 NEEDS_TWO_NODES},
-    [ACQUIRE_CHANGED] = {"acquire_changed",
-			 "dsm_acquire() when another node has published pages that are mapped here",
-			 NEEDS_TWO_NODES},
-    [PUBLISH_LINE] = {"publish_line", "dsm_release() with one changed line of 64 bytes in one page", 0},
-    [PUBLISH_LINE_HOT] = {"publish_line_hot", "the same for a page that stays writable",
-			  NEEDS_TWO_NODES | NEEDS_HOT_PAGES},
-    [PUBLISH_PAGE] = {"publish_page", "dsm_release() with one page changed in every byte", NEEDS_TWO_NODES},
-    [PUBLISH_PAGES] = {"publish_pages", "dsm_release() with one changed line in each of several pages",
-		       NEEDS_TWO_NODES},
-    [STORE_FIRST] = {"store_first",
-		     "the first store of an interval to a page whose twin was kept; baseline: that was not",
-		     NEEDS_TWO_NODES},
-    [STORE_HOT] = {"store_hot", "the first store of an interval to a page that stays writable",
-		   NEEDS_TWO_NODES | NEEDS_HOT_PAGES},
-    [DIFF] = {"diff", "comparison of a page with its twin", 0},
-    [LOCK_UNCONTENDED] = {"lock_uncontended", "dsm_lock() and dsm_unlock(), nobody else, nothing to publish",
-			  0},
-    [LOCK_PUBLISH] = {"lock_publish", "the same with one line changed under the lock", NEEDS_TWO_NODES},
-    [TRYLOCK] = {"trylock", "dsm_trylock() and dsm_unlock(), nobody else, nothing to publish", 0},
-    [LOCK_HANDOVER] = {"lock_handover", "from dsm_unlock() to the return of another's dsm_lock()",
-		       NEEDS_TWO_NODES | NEEDS_ONE_HOST},
-    [RWLOCK_READ] = {"rwlock_read", "dsm_read_lock() and dsm_read_unlock(), nobody else", 0},
-    [RWLOCK_READ_ALL] = {"rwlock_read_all", "the same by all nodes at once", NEEDS_TWO_NODES},
-    [RWLOCK_WRITE] = {"rwlock_write", "dsm_write_lock() and dsm_write_unlock(), nobody else", 0},
-    [BARRIER] = {"barrier", "dsm_barrier() on all nodes, nothing to publish", NEEDS_TWO_NODES},
-    [BARRIER_PUBLISH] = {"barrier_publish", "the same with one changed line on each node", NEEDS_TWO_NODES},
-    [ATOMIC_ADD] = {"atomic_add", "dsm_atomic_fetch_add(), relaxed", 0},
-    [ATOMIC_LOAD] = {"atomic_load", "dsm_atomic_load(), relaxed", 0},
-    [ATOMIC_COMPARE_SWAP] = {"atomic_compare_swap", "dsm_atomic_compare_swap(), relaxed", 0},
-    [ATOMIC_ADD_CONTENDED] = {"atomic_add_contended", "dsm_atomic_fetch_add() to one word by all nodes",
-			      NEEDS_TWO_NODES},
-    [EVENT_PINGPONG] = {"event_pingpong", "dsm_event_advance() to another node's dsm_event_await(), one way",
-			NEEDS_TWO_NODES},
-    [REDUCE] = {"reduce", "dsm_reduce() of 8 bytes", NEEDS_TWO_NODES},
-    [BROADCAST] = {"broadcast", "dsm_broadcast() of 4 KiB", NEEDS_TWO_NODES},
-    [MALLOC_FREE] = {"malloc_free", "dsm_malloc() and dsm_free() of 64 bytes", 0},
-};
-
-const struct sync_case *sync_case(unsigned int id)
-{
-	return &cases[id];
-}
-
-const char *const *sync_case_names(void)
-{
-	static const char *names[SYNC_CASES + 1];
-
-	_Static_assert(SYNC_CASES <= 32, "list_parse_words() gives a mask of 32 bits");
-	for (unsigned int i = 0; i < SYNC_CASES; i++)
-		names[i] = cases[i].name;
-	return names;
-}
-
-const char *sync_home_name(enum sync_home home)
-{
-	return home == HOME_HERE ? "here" : home == HOME_THERE ? "there" : NULL;
-}
-
-const char *sync_variant_name(enum sync_variant variant)
-{
-	static const char *const names[] = {
-	    [VARIANT_NONE] = NULL,	   [NEIGHBOURS] = "neighbours",
-	    [SCATTERED] = "scattered",	   [EQUAL] = "equal",
-	    [ONE_LINE] = "one_line",	   [BETWEEN_NODES] = "between_nodes",
-	    [WITHIN_NODE] = "within_node",
-	};
-
-	return names[variant];
-}
-
-/* --- rows ---------------------------------------------------------------------------------------------- */
+/* Apart from each other, each is an entry of the change log, which has 4096 (MINORCA_LOG_ENTRIES). */
+#define LOG_OVERFLOW_PAGES 4608
 
 struct planning {
 	const struct sync_options *options;
@@ -107,6 +35,7 @@ static const char *const rdma_baselines[SYNC_CASES] = {
     [ACQUIRE_CHANGED] = "2 READs + madvise",
     [PUBLISH_LINE] = "WRITE + FETCH_ADD",
     [PUBLISH_LINE_HOT] = "WRITE + FETCH_ADD",
+    [PUBLISH_BYTES] = "WRITE + FETCH_ADD",
     [PUBLISH_PAGE] = "WRITE + FETCH_ADD",
     [PUBLISH_PAGES] = "WRITEs + FETCH_ADDs",
     [LOCK_UNCONTENDED] = "2 CMP_SWPs",
@@ -115,6 +44,7 @@ static const char *const rdma_baselines[SYNC_CASES] = {
     [RWLOCK_READ] = "2 FETCH_ADDs",
     [RWLOCK_READ_ALL] = "2 FETCH_ADDs",
     [RWLOCK_WRITE] = "2 CMP_SWPs",
+    [STORM_ONE] = "MPI_Bcast",
     [ATOMIC_ADD] = "FETCH_ADD",
     [ATOMIC_LOAD] = "READ",
     [ATOMIC_COMPARE_SWAP] = "CMP_SWP",
@@ -201,43 +131,71 @@ static void add_acquire_changed(struct planning *p)
 		       });
 }
 
-/* Rows whose pages are stored to in turn. */
-static void add_turns(struct planning *p, enum sync_case_id id, enum sync_home home, size_t page_bytes,
-		      unsigned int changed, const char *baseline)
+/* A row whose pages are stored to in turn. */
+static void add_turns(struct planning *p, struct sync_row row)
 {
-	size_t pages = page_bytes == SMALL ? TURN_PAGES_SMALL : TURN_PAGES_LARGE;
-
-	add(p, (struct sync_row){
-		   .id = id,
-		   .home = home,
-		   .page_bytes = page_bytes,
-		   .region_bytes = pages * page_bytes,
-		   .touched = pages,
-		   .changed = changed,
-		   .baseline = baseline,
-		   .baseline_row = NO_ROW,
-	       });
+	row.touched = row.page_bytes == SMALL ? TURN_PAGES_SMALL : TURN_PAGES_LARGE;
+	row.region_bytes = row.touched * row.page_bytes;
+	row.baseline_row = NO_ROW;
+	add(p, row);
 }
 
 static void add_publish(struct planning *p)
 {
-	add_turns(p, PUBLISH_LINE, HOME_THERE, SMALL, 1, "memcmp");
-	add_turns(p, PUBLISH_LINE, HOME_HERE, SMALL, 1, NULL); /* nothing is compared */
-	add_turns(p, PUBLISH_LINE, HOME_THERE, LARGE, 1, "memcmp");
-	add_turns(p, PUBLISH_LINE, HOME_HERE, LARGE, 1, "memcmp");
-	add_turns(p, PUBLISH_LINE_HOT, HOME_THERE, SMALL, 1, "memcmp");
-	add_turns(p, PUBLISH_PAGE, HOME_THERE, SMALL, 1, "memcpy");
-	add_turns(p, PUBLISH_PAGE, HOME_THERE, LARGE, 1, "memcpy");
-	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 16, "memcmp");
-	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 64, "memcmp");
-	add_turns(p, PUBLISH_PAGES, HOME_THERE, SMALL, 256, "memcmp");
+	static const struct {
+		enum sync_case_id id;
+		enum sync_home home;
+		size_t page_bytes;
+		unsigned int pages;
+		size_t bytes;
+		const char *baseline;
+	} rows[] = {
+	    {PUBLISH_LINE, HOME_THERE, SMALL, 1, LINE, "memcmp"},
+	    {PUBLISH_LINE, HOME_HERE, SMALL, 1, LINE, NULL}, /* nothing is compared */
+	    {PUBLISH_LINE, HOME_THERE, LARGE, 1, LINE, "memcmp"},
+	    {PUBLISH_LINE, HOME_HERE, LARGE, 1, LINE, "memcmp"},
+	    {PUBLISH_LINE_HOT, HOME_THERE, SMALL, 1, LINE, "memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, SMALL, 1, 8, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, SMALL, 1, 512, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 8, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 512, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 4 * KIB, "memcpy, memcmp"},
+	    {PUBLISH_BYTES, HOME_THERE, LARGE, 1, 64 * KIB, "memcpy, memcmp"},
+	    {PUBLISH_PAGE, HOME_THERE, SMALL, 1, SMALL, "memcpy"},
+	    {PUBLISH_PAGE, HOME_THERE, LARGE, 1, LARGE, "memcpy"},
+	    {PUBLISH_PAGES, HOME_THERE, SMALL, 16, LINE, "memcmp"},
+	    {PUBLISH_PAGES, HOME_THERE, SMALL, 64, LINE, "memcmp"},
+	    {PUBLISH_PAGES, HOME_THERE, SMALL, 256, LINE, "memcmp"},
+	    {PUBLISH_PAGES, HOME_THERE, LARGE, TURN_PAGES_LARGE, LINE, "memcmp"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		add_turns(p, (struct sync_row){
+				 .id = rows[i].id,
+				 .home = rows[i].home,
+				 .page_bytes = rows[i].page_bytes,
+				 .changed = rows[i].pages,
+				 .changed_bytes = rows[i].bytes,
+				 .baseline = rows[i].baseline,
+			     });
+}
+
+static void add_store_row(struct planning *p, enum sync_case_id id, size_t page_bytes, const char *baseline)
+{
+	add_turns(p, (struct sync_row){
+			 .id = id,
+			 .home = HOME_THERE,
+			 .page_bytes = page_bytes,
+			 .changed = 1,
+			 .baseline = baseline,
+		     });
 }
 
 static void add_store(struct planning *p)
 {
-	add_turns(p, STORE_FIRST, HOME_THERE, SMALL, 1, "store_first, without a twin");
-	add_turns(p, STORE_FIRST, HOME_THERE, LARGE, 1, "store_first, without a twin");
-	add_turns(p, STORE_HOT, HOME_THERE, SMALL, 1, "private store");
+	add_store_row(p, STORE_FIRST, SMALL, "store_first, without a twin");
+	add_store_row(p, STORE_FIRST, LARGE, "store_first, without a twin");
+	add_store_row(p, STORE_HOT, SMALL, "private store");
 }
 
 static void add_diff(struct planning *p)
@@ -306,6 +264,92 @@ static void add_locks(struct planning *p)
 	add_object(p, RWLOCK_WRITE, HOME_THERE, "2 CPU compare-swaps");
 }
 
+/* A page for each node, of which one may do, and one for the lock. Node 0 is the home; which node is makes no
+ * difference, for all are measured; but it does whether each is that of its own page. */
+static void add_sharing_row(struct planning *p, enum sync_case_id id, size_t page_bytes,
+			    enum sync_variant variant)
+{
+	add(p, (struct sync_row){
+		   .id = id,
+		   .home = variant == PAGE_AT_HOME ? HOME_AROUND : HOME_HERE,
+		   .variant = variant,
+		   .page_bytes = page_bytes,
+		   .region_bytes = (p->nodes + 1) * page_bytes,
+		   .touched = p->nodes * (p->nodes + 1),
+		   .baseline = id == FALSE_SHARING ? "lines, MPI_Barrier" : "lines, in turn",
+		   .baseline_row = NO_ROW,
+	       });
+}
+
+static void add_sharing(struct planning *p)
+{
+	for (enum sync_case_id id = FALSE_SHARING; id <= FALSE_SHARING_LOCK; id++)
+		for (size_t page_bytes = SMALL; page_bytes <= LARGE; page_bytes *= LARGE / SMALL)
+			for (enum sync_variant variant = ONE_PAGE; variant <= PAGE_AT_HOME; variant++)
+				add_sharing_row(p, id, page_bytes, variant);
+}
+
+/* @changed pages, by one node that is home of all; as many again on each node are the baseline's. */
+static void add_storm_one(struct planning *p, size_t page_bytes, unsigned int changed,
+			  enum sync_variant variant)
+{
+	size_t pages = (size_t)changed * (variant == SCATTERED || variant == LOG_OVERFLOW ? 2 : 1);
+
+	add(p, (struct sync_row){
+		   .id = STORM_ONE,
+		   .home = HOME_HERE,
+		   .variant = variant,
+		   .page_bytes = page_bytes,
+		   .region_bytes = pages * page_bytes,
+		   .touched = 2 * p->nodes * pages,
+		   .changed = changed,
+		   .baseline =
+		       variant == READAHEAD ? "madvise, copy, CONTINUE" : "madvise, SIGBUS, copy, CONTINUE",
+		   .baseline_row = NO_ROW,
+	       });
+}
+
+/* @changed pages by each node. */
+static void add_storm_all(struct planning *p, size_t page_bytes, unsigned int changed,
+			  enum sync_variant variant)
+{
+	size_t pages = p->nodes * changed;
+
+	add(p, (struct sync_row){
+		   .id = STORM_ALL,
+		   .home = HOME_PARTS,
+		   .variant = variant,
+		   .page_bytes = page_bytes,
+		   .region_bytes = pages * page_bytes,
+		   .touched = p->nodes * pages,
+		   .changed = changed,
+		   .baseline = "MPI_Allgather",
+		   .baseline_row = NO_ROW,
+	       });
+}
+
+static void add_storms(struct planning *p)
+{
+	static const struct {
+		void (*add)(struct planning *, size_t page_bytes, unsigned int changed, enum sync_variant);
+		size_t page_bytes;
+		unsigned int changed;
+		enum sync_variant variant;
+	} rows[] = {
+	    {add_storm_one, SMALL, 1, FAULTS},	     {add_storm_one, SMALL, 16, FAULTS},
+	    {add_storm_one, SMALL, 256, FAULTS},     {add_storm_one, SMALL, 256, SCATTERED},
+	    {add_storm_one, SMALL, 256, READAHEAD},  {add_storm_one, SMALL, 4096, FAULTS},
+	    {add_storm_one, SMALL, 4096, READAHEAD}, {add_storm_one, SMALL, LOG_OVERFLOW_PAGES, LOG_OVERFLOW},
+	    {add_storm_one, LARGE, 1, FAULTS},	     {add_storm_one, LARGE, 8, FAULTS},
+	    {add_storm_all, SMALL, 16, FAULTS},	     {add_storm_all, SMALL, 256, FAULTS},
+	    {add_storm_all, SMALL, 1024, FAULTS},    {add_storm_all, SMALL, 1024, READAHEAD},
+	    {add_storm_all, LARGE, 4, FAULTS},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		rows[i].add(p, rows[i].page_bytes, rows[i].changed, rows[i].variant);
+}
+
 static void add_barriers(struct planning *p)
 {
 	size_t barrier =
@@ -352,6 +396,8 @@ static void add_all(struct planning *p)
 	add_store(p);
 	add_diff(p);
 	add_locks(p);
+	add_sharing(p);
+	add_storms(p);
 	add_barriers(p);
 	add_words(p);
 	add_collectives(p);

@@ -16,6 +16,7 @@ enum sync_case_id {
 	ACQUIRE_CHANGED,
 	PUBLISH_LINE,
 	PUBLISH_LINE_HOT,
+	PUBLISH_BYTES,
 	PUBLISH_PAGE,
 	PUBLISH_PAGES,
 	STORE_FIRST,
@@ -28,6 +29,10 @@ enum sync_case_id {
 	RWLOCK_READ,
 	RWLOCK_READ_ALL,
 	RWLOCK_WRITE,
+	FALSE_SHARING,
+	FALSE_SHARING_LOCK,
+	STORM_ONE,
+	STORM_ALL,
 	BARRIER,
 	BARRIER_PUBLISH,
 	ATOMIC_ADD,
@@ -60,13 +65,33 @@ const struct sync_case *sync_case(unsigned int id);
 const char *const *sync_case_names(void);
 
 /* Where the page that is worked on has its home, seen from node 0, which works on it. */
-enum sync_home { HOME_NONE, HOME_HERE, HOME_THERE, HOME_AROUND /* page i on node i mod N */ };
+enum sync_home {
+	HOME_NONE,
+	HOME_HERE,
+	HOME_THERE,
+	HOME_AROUND, /* page i on node i mod N */
+	HOME_PARTS,  /* the i-th of N parts on node i */
+};
 
 /** "here", "there"; NULL where it is neither. */
 const char *sync_home_name(enum sync_home home);
 
 /* What tells apart rows that are else the same. */
-enum sync_variant { VARIANT_NONE, NEIGHBOURS, SCATTERED, EQUAL, ONE_LINE, BETWEEN_NODES, WITHIN_NODE };
+enum sync_variant {
+	VARIANT_NONE,
+	NEIGHBOURS,
+	SCATTERED,
+	EQUAL,
+	ONE_LINE,
+	BETWEEN_NODES,
+	WITHIN_NODE,
+	ONE_PAGE,
+	PAGE_EACH,
+	PAGE_AT_HOME,
+	FAULTS,
+	READAHEAD,
+	LOG_OVERFLOW,
+};
 
 const char *sync_variant_name(enum sync_variant variant);
 
@@ -80,8 +105,9 @@ struct sync_row {
 	size_t page_bytes;     /* 0: the case has no region, or it does not matter */
 	uint64_t region_bytes; /* 0: the case has no region */
 	bool sparse;
-	size_t touched; /* pages of the region that a node touches at most */
-	unsigned int changed;
+	size_t touched;	      /* pages of the region that a node touches at most */
+	unsigned int changed; /* pages */
+	size_t changed_bytes; /* of each of them; 0: it does not matter */
 	unsigned int threads;
 	const char *baseline; /* its name; NULL: there is none */
 	size_t baseline_row;  /* the row that is the baseline, or NO_ROW: measured in turn with the row */

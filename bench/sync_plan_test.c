@@ -119,11 +119,45 @@ static void rows_fit_their_regions(void **state)
 		assert_true(row->threads > 0);
 		if (row->home == HOME_AROUND)
 			assert_true(pages >= 100);
+		if (row->id == FALSE_SHARING || row->id == FALSE_SHARING_LOCK)
+			assert_true(pages > 100); /* one is for the lock */
+		if (row->id == STORM_ALL)
+			assert_int_equal(pages, 100 * row->changed);
+		if (row->id == STORM_ONE) /* a node has mapped nothing that does not change */
+			assert_int_equal(
+			    pages, row->changed *
+				       (row->variant == SCATTERED || row->variant == LOG_OVERFLOW ? 2u : 1u));
 		if (row->id == ACQUIRE_CHANGED)
 			assert_true(pages >= row->changed * (row->variant == SCATTERED ? 2u : 1u));
-		if (row->id == PUBLISH_LINE || row->id == PUBLISH_PAGE || row->id == PUBLISH_PAGES)
+		if (row->id >= PUBLISH_LINE && row->id <= PUBLISH_PAGES) {
 			assert_int_equal(pages % row->changed, 0); /* a round takes each page once */
+			assert_in_range(row->changed_bytes, 8, row->page_bytes);
+		}
 	}
+	sync_plan_free(&plan);
+}
+
+/* The curve of publish_* has one point for each number of bytes, and begins and ends with what has a case of
+ * its own. */
+static void each_number_of_changed_bytes_comes_once(void **state)
+{
+	struct sync_plan plan = planned("--case=publish_line,publish_bytes,publish_page", 2);
+	size_t bytes[2] = {0}, rows[2] = {0};
+
+	(void)state;
+	for (size_t i = 0; i < plan.count; i++) {
+		const struct sync_row *row = &plan.rows[i];
+		bool large = row->page_bytes > 4 * KIB;
+		if (row->home != HOME_THERE)
+			continue;
+		assert_int_equal(bytes[large] & row->changed_bytes, 0); /* all are powers of two */
+		bytes[large] |= row->changed_bytes;
+		rows[large]++;
+	}
+	assert_int_equal(bytes[0], 8 + 64 + 512 + 4 * KIB);
+	assert_int_equal(bytes[1], 8 + 64 + 512 + 4 * KIB + 64 * KIB + 2 * MIB);
+	assert_int_equal(rows[0], 4);
+	assert_int_equal(rows[1], 6);
 	sync_plan_free(&plan);
 }
 
@@ -187,6 +221,7 @@ int main(void)
 	    cmocka_unit_test(what_is_refused_is_named),
 	    cmocka_unit_test(every_case_has_a_name_and_a_row),
 	    cmocka_unit_test(rows_fit_their_regions),
+	    cmocka_unit_test(each_number_of_changed_bytes_comes_once),
 	    cmocka_unit_test(a_row_that_is_a_baseline_comes_before),
 	    cmocka_unit_test(without_the_row_there_is_no_baseline),
 	    cmocka_unit_test(over_rdma_baselines_are_requests),

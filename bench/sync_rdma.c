@@ -146,7 +146,7 @@ static struct bare_request write_page(const struct sync_rdma *r, const struct sy
 	return (struct bare_request){
 	    .opcode = IBV_WR_RDMA_WRITE,
 	    .local = r->words->source + at,
-	    .bytes = row->id == PUBLISH_PAGE ? row->page_bytes : SYNC_LINE_BYTES,
+	    .bytes = row->changed_bytes,
 	    .offset = offsetof(struct words, target) + at,
 	};
 }

@@ -11,11 +11,6 @@
 
 /* --- barriers ------------------------------------------------------------------------------------------ */
 
-static void pass_barrier(struct bench *b)
-{
-	require(b, dsm_barrier(), "dsm_barrier()");
-}
-
 static void pass_mpi_barrier(struct bench *b)
 {
 	(void)b;
@@ -26,13 +21,13 @@ static void pass_mpi_barrier(struct bench *b)
 static void store_and_pass(struct bench *b)
 {
 	bench_flip_line(bench_page(b, (size_t)((b->job->node + 1) % b->job->nodes)));
-	pass_barrier(b);
+	bench_pass_barrier(b);
 }
 
 const struct operations barrier = {
     .who = ALL_NODES,
     .calls = 16,
-    .runtime = pass_barrier,
+    .runtime = bench_pass_barrier,
     .baseline = pass_mpi_barrier,
 };
 

@@ -17,6 +17,7 @@
 #include "dsm/destroyed.h"
 #include "dsm/fetch.h"
 #include "dsm/lane.h"
+#include "dsm/migration.h"
 #include "dsm/populate.h"
 #include "dsm/prefetch.h"
 #include "dsm/readahead.h"
@@ -274,7 +275,11 @@ int fault_resolve(struct lane *lane, struct dsm_region *r, size_t page, bool wri
 	stats_add(&lane->stats.faults, 1);
 	page_lock(p);
 	trace_moment(lane, DSM_MOMENT_LOCKED);
-	if (p->state == PAGE_UNMAPPED) {
+	if (r->migration) {
+		error = migration_fault(lane, r, page, write, present);
+		if (is_unreachable(error))
+			error = poison_page(r, page, error);
+	} else if (p->state == PAGE_UNMAPPED) {
 		error = map_page(lane, r, page, write);
 		if (is_unreachable(error) && home_of(&r->home, page) != runtime.node)
 			error = poison_page(r, page, error);
@@ -444,6 +449,8 @@ static const char *explain(int error)
 		return "out of memory";
 	case -EHOSTDOWN:
 		return "the home of the page is lost; its data cannot be had";
+	case -EACCES:
+		return "the region is movable, and another node holds it: this one may not touch it";
 	case -ETIMEDOUT:
 		return "the home of the page does not answer (MINORCA_TIMEOUT says how long to wait)";
 	case -EIO:
@@ -474,7 +481,7 @@ static void report_fault(const struct dsm_region *r, size_t page, int error, con
 	    REPORT_TEXT("cannot resolve the fault on page "),
 	    REPORT_NUMBER(page),
 	    REPORT_TEXT(" (home: node "),
-	    REPORT_NUMBER((uint64_t)home_of(&r->home, page)),
+	    REPORT_NUMBER((uint64_t)(r->migration ? r->migration->holder : home_of(&r->home, page))),
 	    REPORT_TEXT(") of region "),
 	    REPORT_TEXT(r->name),
 	    REPORT_TEXT(" at "),

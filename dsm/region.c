@@ -23,6 +23,7 @@
 #include "dsm/fetch.h"
 #include "dsm/lane.h"
 #include "dsm/lock_table.h"
+#include "dsm/migration.h"
 #include "dsm/prefetch.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
@@ -40,7 +41,7 @@ struct proposal {
 	uint64_t bytes, page_bytes, chunk_bytes, address;
 	int32_t home, home_node, delivery, readahead;
 	uint32_t id;
-	uint64_t sparse; /* a word: nothing between the fields that memcmp() would see */
+	uint64_t movable, sparse; /* words: nothing between the fields that memcmp() would see */
 	struct address_space space;
 };
 
@@ -88,6 +89,11 @@ static int propose(struct draft *draft, size_t bytes, const struct dsm_region_op
 	p->address = (uint64_t)(uintptr_t)o->address;
 	p->delivery = (int32_t)(o->delivery ? o->delivery : runtime.settings.delivery);
 	p->sparse = o->sparse;
+	p->movable = o->movable;
+	if (o->movable && (o->sparse || o->home != DSM_HOME_NODE))
+		return refuse(
+		    draft, -EINVAL,
+		    "a movable region has one home, which may move (DSM_HOME_NODE), and is not sparse");
 	p->readahead = (int32_t)o->readahead;
 	if (p->address % page_bytes)
 		return refuse(draft, -EINVAL, "address %p is not a multiple of the page size", o->address);
@@ -246,6 +252,7 @@ static int agree_on_address(struct draft *draft, const struct proposal *first_ro
 static int make_memory(struct draft *draft)
 {
 	struct dsm_region *r = draft->region;
+	const struct proposal *p = &draft->proposal;
 	size_t pages = r->bytes >> r->page_shift;
 	void *memory;
 	char why[384];
@@ -253,17 +260,20 @@ static int make_memory(struct draft *draft)
 
 	if (error)
 		return refuse(draft, error, "%s", why);
-	r->fd = memory_file_create(r->name, r->bytes, region_page_bytes(r));
+	r->file_bytes = r->bytes + (p->movable ? migration_spare_bytes(p->page_bytes, pages) : 0);
+	r->fd = memory_file_create(r->name, r->file_bytes, region_page_bytes(r));
 	if (r->fd < 0)
 		return refuse(draft, r->fd == -EMFILE ? -EMFILE : -ENODEV,
 			      "cannot make a memory file of pages of %s: %s; see `minorca info`",
 			      memory_page_size_name(region_page_bytes(r)), strerror(-r->fd));
-	r->versions_bytes = round_up(region_versions_offset(r, pages), 4096);
+	r->versions_bytes = round_up(p->movable ? migration_words_bytes(pages * r->blocks_per_page)
+						: region_versions_offset(r, pages),
+				     4096);
 	r->versions_fd = memory_file_create("minorca-versions", r->versions_bytes, 4096);
 	if (r->versions_fd < 0)
 		return refuse(draft, r->versions_fd, "cannot make the version table: %s",
 			      strerror(-r->versions_fd));
-	error = memory_map(r->fd, r->bytes, NULL, &memory);
+	error = memory_map(r->fd, r->file_bytes, NULL, &memory);
 	if (!error) {
 		r->alias = memory;
 		error = memory_map(r->versions_fd, r->versions_bytes, NULL, &memory);
@@ -278,6 +288,8 @@ static int make_memory(struct draft *draft)
 		error = page_set_create(&r->dirty, pages);
 	if (!error)
 		error = page_set_create(&r->cached, pages);
+	if (!error && p->movable)
+		error = migration_create(r);
 	if (error)
 		return refuse(draft, -ENOMEM,
 			      "too large: %zu bytes of address space for it and its tables are not to be had "
@@ -300,6 +312,8 @@ static int register_app_mapping(struct draft *draft)
 	r->uffd = delivery_open(r->delivery, why, sizeof why);
 	if (r->uffd < 0)
 		return refuse(draft, r->uffd, "%s", why);
+	if (r->migration && r->migration->holder == runtime.node)
+		return 0; /* plain memory, until it has been elsewhere */
 	int error = uffd_register(r->uffd, r->app, r->bytes, modes, NULL);
 	if (error)
 		return refuse(draft, error,
@@ -352,7 +366,7 @@ static int map_home_pages(struct draft *draft)
 			    end - page, memory_page_size_name(region_page_bytes(r)), strerror(-error));
 		for (size_t i = page; i < end; i++)
 			r->table.pages[i].flags |= PAGE_IN_FILE;
-		if (!r->detects_stores)
+		if (r->migration || !r->detects_stores)
 			continue; /* each is mapped, writable, when it is touched */
 		error = pages_map(r, page, end - page, false);
 		if (error)
@@ -395,10 +409,10 @@ static int expose(struct draft *draft, struct region_keys *keys)
 	    .name = draft->what,
 	    .fd = r->fd,
 	    .base = r->alias,
-	    .bytes = r->bytes,
+	    .bytes = r->file_bytes,
 	    .page_bytes = region_page_bytes(r),
-	    .access = PEERS_READ | PEERS_WRITE | PEERS_ATOMIC,
-	    .is_served = is_home_of_any,
+	    .access = PEERS_READ | PEERS_WRITE | (r->migration ? 0 : PEERS_ATOMIC),
+	    .is_served = r->migration ? NULL : is_home_of_any,
 	    .argument = r,
 	};
 	struct segment_memory versions = {
@@ -407,11 +421,11 @@ static int expose(struct draft *draft, struct region_keys *keys)
 	    .base = r->versions,
 	    .bytes = r->versions_bytes,
 	    .page_bytes = 4096,
-	    .access = PEERS_READ | PEERS_ATOMIC,
+	    .access = r->migration ? PEERS_WRITE : PEERS_READ | PEERS_ATOMIC,
 	    .words = true,
 	};
 
-	keys->data_bytes = runtime.ops->key_bytes(runtime.transport, r->bytes);
+	keys->data_bytes = runtime.ops->key_bytes(runtime.transport, r->file_bytes);
 	keys->versions_bytes = runtime.ops->key_bytes(runtime.transport, r->versions_bytes);
 	keys->bytes = calloc(1, keys_bytes(keys));
 	if (!keys->bytes)
@@ -430,7 +444,7 @@ static int attach_peers(struct draft *draft, const struct region_keys *keys)
 	int error = bootstrap_gather(draft->what, keys->bytes, all, keys_bytes(keys));
 
 	for (int peer = 0; all && peer < runtime.nodes && !error; peer++, at += keys_bytes(keys)) {
-		error = runtime.ops->attach(runtime.transport, SEGMENT_DATA(r->id), peer, r->bytes, at);
+		error = runtime.ops->attach(runtime.transport, SEGMENT_DATA(r->id), peer, r->file_bytes, at);
 		if (!error)
 			error = runtime.ops->attach(runtime.transport, SEGMENT_VERSIONS(r->id), peer,
 						    r->versions_bytes, at + keys->data_bytes);
@@ -456,12 +470,13 @@ static int connect_region(struct draft *draft)
 /* Takes apart what there is of a region. */
 static void release(struct dsm_region *r)
 {
+	migration_destroy(r); /* ends its threads */
 	runtime.ops->detach(runtime.transport, SEGMENT_DATA(r->id));
 	runtime.ops->detach(runtime.transport, SEGMENT_VERSIONS(r->id));
 	if (r->app)
 		munmap(r->app, r->bytes);
 	if (r->alias)
-		munmap(r->alias, r->bytes);
+		munmap(r->alias, r->file_bytes);
 	if (r->versions)
 		munmap(r->versions, r->versions_bytes);
 	home_writes_destroy(r);
@@ -574,7 +589,8 @@ static int build(struct draft *draft, const struct proposal *all)
 		error = agree_on_address(draft, all);
 	if (error)
 		return error;
-	home_writes_create(draft->region);
+	if (!draft->region->migration)
+		home_writes_create(draft->region);
 	error = register_app_mapping(draft);
 	if (!error)
 		error = map_home_pages(draft);
@@ -692,7 +708,7 @@ int region_find_range(const void *address, size_t bytes, struct dsm_region **reg
 {
 	struct dsm_region *r = runtime_find_region(address);
 
-	if (!r)
+	if (!r || r->migration)
 		return -EFAULT;
 	size_t offset = (size_t)((const unsigned char *)address - r->app);
 	if (bytes > r->bytes - offset)
@@ -727,8 +743,9 @@ int dsm_home(const void *address)
 	runtime_block_signals(&saved);
 	struct lane *lane = lane_acquire(); /* while it is held, no region that is found is freed */
 	const struct dsm_region *r = runtime_find_region(address);
-	int home = r ? home_of(&r->home, (size_t)((const unsigned char *)address - r->app) >> r->page_shift)
-		     : -EFAULT;
+	int home = r && r->migration ? dsm_migrate_holder(r)
+		   : r ? home_of(&r->home, (size_t)((const unsigned char *)address - r->app) >> r->page_shift)
+		       : -EFAULT;
 	lane_release(lane);
 	runtime_unblock_signals(&saved);
 	return home;

@@ -35,8 +35,9 @@ struct dsm_region {
 	unsigned blocks_per_page; /* 1 or 64 */
 	unsigned words_per_page;  /* of the version table: 1 or 65 */
 	unsigned id;
-	int uffd; /* of the delivery; not owned */
-	int fd;	  /* the memory file */
+	struct migration *migration; /* movable: see migration.h; NULL: it is not */
+	int uffd;		     /* of the delivery; not owned */
+	int fd;			     /* the memory file */
 	bool inline_delivery;
 	bool hugetlb;
 	bool keeps_hot_pages; /* see publish.c */
@@ -58,7 +59,8 @@ struct dsm_region {
 	size_t twins_kept; /* pages with PAGE_TWIN_KEPT */
 
 	/* Set-up only. */
-	unsigned char *versions; /* this node's part of the version table */
+	size_t file_bytes;	 /* of the memory file and the alias: `bytes`, and spare pages */
+	unsigned char *versions; /* this node's part of the version table; movable: struct migration_words */
 	size_t versions_bytes;
 	int versions_fd;
 	enum dsm_delivery delivery;
@@ -98,7 +100,7 @@ void region_note_dirty(struct dsm_region *region, size_t page);
 
 /**
  * The pages of [@address, @address + @bytes), rounded outward. The caller holds a lane: until it lets go, the
- * region is not freed. @return 0; -EFAULT: not wholly in one region.
+ * region is not freed. @return 0; -EFAULT: not wholly in one region, or that is movable.
  */
 int region_find_range(const void *address, size_t bytes, struct dsm_region **region, size_t *first,
 		      size_t *count);

@@ -85,7 +85,8 @@ static int make_traces(size_t faults)
 {
 	free_traces();
 	if (faults > SIZE_MAX / sizeof *traces->faults)
-		return -ENOMEM; /* said here, since AddressSanitizer ends a program that lets an allocator find it */
+		return -ENOMEM; /* said here, since AddressSanitizer ends a program that lets an allocator
+				   find it */
 	traces = calloc(lanes_count(), sizeof *traces);
 	for (unsigned i = 0; traces && i < lanes_count(); i++) {
 		traces[i].faults = malloc(faults * sizeof *traces[i].faults);

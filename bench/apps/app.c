@@ -11,6 +11,7 @@
 
 #include <mpi.h>
 
+#include "bench/apps/anatomy.h"
 #include "bench/apps/options.h"
 #include "bench/host.h"
 #include "bench/job.h"
@@ -25,7 +26,9 @@ struct measure {
 	uint64_t ns;		      /* of the worker that took longest from barrier to barrier */
 	uint64_t barrier_ns, call_ns; /* of all workers */
 	uint64_t page_bytes;
+	uint64_t faults_here; /* of this node alone */
 	struct dsm_stats stats;
+	struct anatomy anatomy; /* of a traced run */
 };
 
 /* One row. */
@@ -38,6 +41,10 @@ struct result {
 	uint64_t faults, faults_read, faults_write, faults_upgrade, bytes_fetched, bytes_published,
 	    pages_prefetched, pages_read_ahead;
 	double outside_seconds, compute_seconds, fault_seconds, barrier_seconds, other_seconds;
+	double trap_seconds, data_seconds, map_seconds, rest_seconds; /* of faults */
+	double lock_seconds, unlock_seconds, atomic_seconds, prefetch_seconds, consistency_seconds;
+	double anatomy_seconds;
+	uint64_t fault_mean_ns[ANATOMY_KINDS], faults_left_out, moment_cost_ns;
 };
 
 #define AT(field) offsetof(struct result, field)
@@ -72,12 +79,43 @@ static const struct column columns[] = {
     {"bytes_fetched", "Fetched", 11, COLUMN_COUNT, AT(bytes_fetched)},
     {"bytes_published", "Published", 11, COLUMN_COUNT, AT(bytes_published)},
     {"outside_seconds", "Outside", 8, COLUMN_SECONDS, AT(outside_seconds)},
-    {"compute_seconds", NULL, 0, COLUMN_SECONDS, AT(compute_seconds)},
-    {"fault_seconds", NULL, 0, COLUMN_SECONDS, AT(fault_seconds)},
+    {"compute_seconds", NULL, 8, COLUMN_SECONDS, AT(compute_seconds)},
+    {"fault_seconds", NULL, 8, COLUMN_SECONDS, AT(fault_seconds)},
     {"barrier_seconds", "Barrier", 8, COLUMN_SECONDS, AT(barrier_seconds)},
     {"other_seconds", "Other", 8, COLUMN_SECONDS, AT(other_seconds)},
+    {"fault_trap_seconds", NULL, 8, COLUMN_SECONDS, AT(trap_seconds)},
+    {"fault_data_seconds", NULL, 8, COLUMN_SECONDS, AT(data_seconds)},
+    {"fault_map_seconds", NULL, 8, COLUMN_SECONDS, AT(map_seconds)},
+    {"fault_rest_seconds", NULL, 8, COLUMN_SECONDS, AT(rest_seconds)},
+    {"fault_read_mean_ns", NULL, 8, COLUMN_NS, AT(fault_mean_ns[DSM_FAULT_READ])},
+    {"fault_write_mean_ns", NULL, 8, COLUMN_NS, AT(fault_mean_ns[DSM_FAULT_WRITE])},
+    {"fault_upgrade_mean_ns", NULL, 8, COLUMN_NS, AT(fault_mean_ns[DSM_FAULT_UPGRADE])},
+    {"lock_seconds", NULL, 8, COLUMN_SECONDS, AT(lock_seconds)},
+    {"unlock_seconds", NULL, 8, COLUMN_SECONDS, AT(unlock_seconds)},
+    {"atomic_seconds", NULL, 8, COLUMN_SECONDS, AT(atomic_seconds)},
+    {"prefetch_seconds", NULL, 8, COLUMN_SECONDS, AT(prefetch_seconds)},
+    {"consistency_seconds", NULL, 8, COLUMN_SECONDS, AT(consistency_seconds)},
+    {"anatomy_seconds", NULL, 8, COLUMN_SECONDS, AT(anatomy_seconds)},
+    {"faults_left_out", NULL, 8, COLUMN_COUNT, AT(faults_left_out)},
+    {"moment_cost_ns", NULL, 0, COLUMN_COUNT, AT(moment_cost_ns)},
     {"host", NULL, 0, COLUMN_TEXT, AT(host)},
     {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
+};
+
+#define COLUMN_COUNT_OF_ROWS (sizeof columns / sizeof columns[0])
+
+/* What is in the table of a run with --anatomy as well. */
+static const struct {
+	const char *name, *heading;
+} anatomy_headings[] = {
+    {"compute_seconds", "Compute"},	   {"fault_seconds", "Faults"},
+    {"fault_trap_seconds", "Trap"},	   {"fault_data_seconds", "Data"},
+    {"fault_map_seconds", "Map"},	   {"fault_rest_seconds", "Rest"},
+    {"fault_read_mean_ns", "Read/us"},	   {"fault_write_mean_ns", "Write/us"},
+    {"fault_upgrade_mean_ns", "Upgr./us"}, {"lock_seconds", "Lock"},
+    {"unlock_seconds", "Unlock"},	   {"atomic_seconds", "Atomics"},
+    {"prefetch_seconds", "Prefetch"},	   {"consistency_seconds", "Consist."},
+    {"anatomy_seconds", "Traced"},	   {"faults_left_out", "Left out"},
 };
 
 /* --- the session --------------------------------------------------------------------------------------- */
@@ -92,6 +130,8 @@ struct session {
 	unsigned int team_size; /* of the threads form */
 	struct host host;
 	char parameters[256];
+
+	struct anatomy_scale scale; /* with --anatomy */
 
 	void *result, *serial; /* node 0 */
 	bool serial_kept;
@@ -134,6 +174,8 @@ struct run {
 	const struct problem *problem;
 	struct shared *shared;
 	void *state;
+	bool traced;
+	uint64_t faults_expected; /* of this node */
 };
 
 static void start_worker(void *argument, unsigned int thread)
@@ -145,16 +187,25 @@ static void start_worker(void *argument, unsigned int thread)
 	worker_barrier(worker);
 }
 
+static void count_from_now_on(const struct run *run)
+{
+	if (dsm_stats_reset())
+		job_fail("no statistics");
+	if (run->traced)
+		anatomy_start(run->faults_expected);
+}
+
 static void time_worker(void *argument, unsigned int thread)
 {
 	struct run *run = argument;
 	struct worker *worker = shared_worker(run->shared, thread);
 
 	worker_barrier(worker);
-	if (worker->form == FORM_DSM && thread == 0 && dsm_stats_reset())
-		job_fail("no statistics");
+	if (worker->form == FORM_DSM && thread == 0)
+		count_from_now_on(run);
 	worker_barrier(worker); /* no thread of this node counts anything before that */
 	worker->barrier_ns = worker->call_ns = 0;
+	worker->watched = run->traced;
 	uint64_t began_ns = timer_now_ns();
 	if (worker->form == FORM_MPI)
 		run->app->run_mpi(run->problem, worker, run->state);
@@ -196,6 +247,7 @@ static void note(struct run *run, enum form form, unsigned int threads, struct m
 		return;
 	if (dsm_stats(&measure->stats))
 		job_fail("no statistics");
+	measure->faults_here = measure->stats.faults;
 	/* What the runtime waited for other nodes, without publishing and acquiring; the last words of the
 	 * barrier before are in it. */
 	measure->barrier_ns = measure->stats.barrier_wait_ns * threads;
@@ -203,11 +255,17 @@ static void note(struct run *run, enum form form, unsigned int threads, struct m
 		measure->barrier_ns = measure->call_ns;
 }
 
-static void run_here(struct session *session, enum form form, struct measure *measure)
+/* @expected: NULL, or what the run is to be taken apart for: a run before it. */
+static void run_here(struct session *session, enum form form, const struct measure *expected,
+		     struct measure *measure)
 {
 	const struct app *app = session->app;
 	unsigned int threads = threads_of(session, form), nodes = nodes_of(session, form);
-	struct run run = {.app = app, .problem = &session->problem, .state = calloc(1, app->state_bytes)};
+	struct run run = {.app = app,
+			  .problem = &session->problem,
+			  .state = calloc(1, app->state_bytes),
+			  .traced = expected != NULL,
+			  .faults_expected = expected ? expected->faults_here : 0};
 
 	if (!run.state)
 		job_fail("no memory for the state of a run");
@@ -218,6 +276,8 @@ static void run_here(struct session *session, enum form form, struct measure *me
 	team_run(session->team, threads, start_worker, &run);
 	team_run(session->team, threads, time_worker, &run);
 	note(&run, form, threads, measure);
+	if (run.traced)
+		anatomy_end(&session->scale, run.shared, threads, &measure->anatomy);
 	if (form != FORM_MPI && app->finish)
 		team_run(session->team, threads, finish_worker, &run);
 	collect(session, &run);
@@ -236,16 +296,21 @@ static void sum_nodes(struct measure *measure)
 
 	for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++)
 		*sums[i] = job_sum(*sums[i]);
+	uint64_t numbers[ANATOMY_NUMBERS];
+	memcpy(numbers, &measure->anatomy, sizeof numbers);
+	for (size_t i = 0; i < ANATOMY_NUMBERS; i++)
+		numbers[i] = job_sum(numbers[i]);
+	memcpy(&measure->anatomy, numbers, sizeof numbers);
 	measure->ns = ~job_minimum(~measure->ns); /* the maximum */
 }
 
-static struct measure run_form(struct session *session, enum form form)
+static struct measure run_form(struct session *session, enum form form, const struct measure *expected)
 {
 	struct measure measure = {0};
 
 	job_meet();
 	if (session->job.node == 0 || has_many_nodes(form))
-		run_here(session, form, &measure);
+		run_here(session, form, expected, &measure);
 	else
 		job_meet(); /* that of run_here() */
 	sum_nodes(&measure);
@@ -306,21 +371,82 @@ static void add_no_statistics(struct result *row)
 		OUTPUT_ABSENT;
 }
 
-/* Means over workers. In the Minorca form, faults are outside of calls, as computing is: nobody has measured
- * them apart. */
+/* Means over workers. In the Minorca form, faults are outside of calls, as computing is. */
 static void add_parts(enum form form, const struct measure *measure, struct result *row)
 {
 	double calls = seconds(measure->call_ns, row->workers);
 
 	row->outside_seconds = fmax(row->seconds - calls, 0);
 	row->compute_seconds = form == FORM_DSM ? NAN : row->outside_seconds;
-	row->fault_seconds = NAN;
 	row->barrier_seconds = seconds(measure->barrier_ns, row->workers);
 	row->other_seconds = fmax(calls - row->barrier_seconds, 0);
+	row->fault_seconds = row->trap_seconds = row->data_seconds = row->map_seconds = row->rest_seconds =
+	    row->lock_seconds = row->unlock_seconds = row->atomic_seconds = row->prefetch_seconds =
+		row->consistency_seconds = row->anatomy_seconds = NAN;
+	row->faults_left_out = row->moment_cost_ns = OUTPUT_ABSENT;
+	for (unsigned int i = 0; i < ANATOMY_KINDS; i++)
+		row->fault_mean_ns[i] = OUTPUT_ABSENT;
 }
 
+static uint64_t total(const uint64_t *numbers, size_t count)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += numbers[i];
+	return sum;
+}
+
+/* The time outside of calls, in the proportions of the traced run. */
+static void split_outside(const struct anatomy *anatomy, struct result *row)
+{
+	uint64_t faults_ns = total(anatomy->fault_ns, ANATOMY_KINDS);
+	uint64_t all_ns =
+	    anatomy->compute_ns + faults_ns + anatomy->lock_ns + anatomy->unlock_ns + anatomy->atomic_ns;
+	double share = all_ns ? row->outside_seconds / (double)all_ns : 0;
+
+	row->compute_seconds = share * (double)anatomy->compute_ns;
+	row->fault_seconds = share * (double)faults_ns;
+	row->trap_seconds = share * (double)anatomy->stage_ns[STAGE_TRAP];
+	row->data_seconds = share * (double)anatomy->stage_ns[STAGE_DATA];
+	row->map_seconds = share * (double)anatomy->stage_ns[STAGE_MAP];
+	row->rest_seconds = share * (double)anatomy->stage_ns[STAGE_REST];
+	row->lock_seconds = share * (double)anatomy->lock_ns;
+	row->unlock_seconds = share * (double)anatomy->unlock_ns;
+	row->atomic_seconds = share * (double)anatomy->atomic_ns;
+}
+
+/* Likewise that of calls which is not waiting in barriers. */
+static void split_calls(const struct measure *traced, struct result *row)
+{
+	uint64_t all_ns = traced->call_ns - traced->barrier_ns, prefetch_ns = traced->anatomy.prefetch_ns;
+	double share = all_ns ? (double)(prefetch_ns < all_ns ? prefetch_ns : all_ns) / (double)all_ns : 0;
+
+	row->prefetch_seconds = row->other_seconds * share;
+	row->consistency_seconds = row->other_seconds - row->prefetch_seconds;
+}
+
+static void add_anatomy(const struct session *session, const struct measure *traced, struct result *row)
+{
+	const struct anatomy *anatomy = &traced->anatomy;
+	uint64_t kept = total(anatomy->faults, ANATOMY_KINDS);
+	double all = kept ? (double)(kept + anatomy->left_out) / (double)kept : 1;
+
+	split_outside(anatomy, row);
+	split_calls(traced, row);
+	for (unsigned int i = 0; i < ANATOMY_KINDS; i++)
+		if (anatomy->faults[i])
+			row->fault_mean_ns[i] =
+			    (uint64_t)((double)anatomy->fault_ns[i] / all / (double)anatomy->faults[i]);
+	row->anatomy_seconds = seconds(traced->ns, 1);
+	row->faults_left_out = anatomy->left_out;
+	row->moment_cost_ns = (uint64_t)((double)session->scale.cost_ticks * session->scale.ns_per_tick);
+}
+
+/* @traced: NULL unless the form was taken apart. */
 static void print_row(struct session *session, const struct output *output, enum form form,
-		      const struct measure *measure, uint64_t serial_ns, uint64_t errors)
+		      const struct measure *measure, const struct measure *traced, uint64_t serial_ns,
+		      uint64_t errors)
 {
 	const struct app *app = session->app;
 	const struct app_options *options = &session->options;
@@ -349,6 +475,8 @@ static void print_row(struct session *session, const struct output *output, enum
 	};
 
 	add_parts(form, measure, &row);
+	if (traced)
+		add_anatomy(session, traced, &row);
 	if (form == FORM_DSM)
 		add_statistics(measure, &row);
 	else
@@ -372,41 +500,64 @@ static bool has_form(const struct session *session, enum form form)
 	return true;
 }
 
+/* Node 0 keeps the most that was wrong. */
+static void check(struct session *session, enum form form, uint64_t *errors)
+{
+	if (session->job.node)
+		return;
+	uint64_t wrong = verify(session, form);
+	errors[form] = wrong > errors[form] ? wrong : errors[form];
+}
+
 /* All forms in turn, so that what disturbs the machine disturbs all; the best of each. */
 static void run_variant(struct session *session, const struct output *output)
 {
-	struct measure best[FORMS] = {0};
+	struct measure best[FORMS] = {0}, traced = {0};
 	uint64_t errors[FORMS] = {0};
+	bool anatomy = session->options.anatomy && has_form(session, FORM_DSM);
 
 	session->serial_kept = false;
 	for (uint64_t i = 0; i < session->options.repetitions; i++)
 		for (enum form form = 0; form < FORMS; form++) {
 			if (!has_form(session, form))
 				continue;
-			struct measure measure = run_form(session, form);
-			if (session->job.node == 0) {
-				uint64_t wrong = verify(session, form);
-				errors[form] = wrong > errors[form] ? wrong : errors[form];
-			}
+			struct measure measure = run_form(session, form, NULL);
+			check(session, form, errors);
 			if (i == 0 || measure.ns < best[form].ns)
 				best[form] = measure;
 		}
+	if (anatomy) {
+		traced = run_form(session, FORM_DSM, &best[FORM_DSM]);
+		check(session, FORM_DSM, errors);
+	}
 	if (session->job.node == 0)
 		for (enum form form = 0; form < FORMS; form++)
 			if (has_form(session, form))
-				print_row(session, output, form, &best[form], best[FORM_SERIAL].ns,
+				print_row(session, output, form, &best[form],
+					  anatomy && form == FORM_DSM ? &traced : NULL, best[FORM_SERIAL].ns,
 					  errors[form]);
+}
+
+/* With --anatomy, its columns are in the table too. */
+static void choose_columns(bool anatomy, struct column *out)
+{
+	memcpy(out, columns, sizeof columns);
+	for (size_t i = 0; anatomy && i < COLUMN_COUNT_OF_ROWS; i++)
+		for (size_t j = 0; j < sizeof anatomy_headings / sizeof anatomy_headings[0]; j++)
+			if (!strcmp(out[i].name, anatomy_headings[j].name))
+				out[i].heading = anatomy_headings[j].heading;
 }
 
 static void run_variants(struct session *session)
 {
-	const struct output output = {stdout, session->options.line.format, columns,
-				      sizeof columns / sizeof columns[0]};
+	struct column chosen[COLUMN_COUNT_OF_ROWS];
+	const struct output output = {stdout, session->options.line.format, chosen, COLUMN_COUNT_OF_ROWS};
 	const struct fact facts[] = {{"host", session->host.name},
 				     {"cpu", session->host.cpu},
 				     {"problem", session->parameters},
 				     {"page pools", session->host.pools}};
 
+	choose_columns(session->options.anatomy, chosen);
 	if (session->job.node == 0)
 		output_begin(&output, session->app->title, facts, sizeof facts / sizeof facts[0]);
 	for (unsigned int i = 0; i == 0 || (session->app->variants && session->app->variants[i]); i++) {
@@ -468,6 +619,9 @@ static void begin(struct session *session, int *argc, char ***argv)
 	make_team(session);
 	if (runs(session, FORM_DSM) && dsm_init(argc, argv))
 		job_give_up();
+	if (session->options.anatomy && runs(session, FORM_DSM))
+		anatomy_calibrate((unsigned int)session->job.node, (unsigned int)session->job.nodes,
+				  &session->scale);
 	memcpy(session->problem.values, session->options.values, sizeof session->problem.values);
 	session->problem.file = session->options.file;
 	describe_problem(session);

@@ -26,6 +26,14 @@ COUNTERS = {
     "faults_upgrade": int, "pages_prefetched": int, "pages_read_ahead": int, "bytes_fetched": int, "bytes_published": int,
 }
 
+# With --anatomy.
+ANATOMY = {
+    "fault_seconds": float, "fault_trap_seconds": float, "fault_data_seconds": float, "fault_map_seconds": float,
+    "fault_rest_seconds": float, "lock_seconds": float, "unlock_seconds": float, "atomic_seconds": float,
+    "prefetch_seconds": float, "consistency_seconds": float, "anatomy_seconds": float, "faults_left_out": int,
+    "moment_cost_ns": int,
+}
+
 
 def check_fields(row, name):
     check_types(row, FIELDS)
@@ -47,8 +55,28 @@ def check_times(row):
         assert row["seconds"] == row["serial_seconds"]
     parts = row["outside_seconds"] + row["barrier_seconds"] + row["other_seconds"]
     assert parts <= 1.2 * row["seconds"] + 0.002, "the parts are %g s of %g s" % (parts, row["seconds"])
-    assert row["fault_seconds"] is None
-    assert (row["compute_seconds"] is None) == (row["form"] == "dsm")
+
+
+def check_anatomy(row, asked):
+    if row["form"] != "dsm" or not asked:
+        assert all(row[name] is None for name in ANATOMY), "an anatomy of what was not taken apart"
+        assert (row["compute_seconds"] is None) == (row["form"] == "dsm")
+        return
+    check_types(row, ANATOMY)
+    outside = sum(row[name] for name in ("compute_seconds", "fault_seconds", "lock_seconds", "unlock_seconds",
+                                         "atomic_seconds"))
+    assert abs(outside - row["outside_seconds"]) <= 1e-4, "%g s of %g s outside" % (outside, row["outside_seconds"])
+    calls = row["prefetch_seconds"] + row["consistency_seconds"]
+    assert abs(calls - row["other_seconds"]) <= 1e-4, "%g s of %g s of other calls" % (calls, row["other_seconds"])
+    stages = sum(row["fault_%s_seconds" % name] for name in ("trap", "data", "map", "rest"))
+    assert abs(stages - row["fault_seconds"]) <= 1e-4, "stages of %g s in faults of %g s" % (stages, row["fault_seconds"])
+    assert (row["fault_seconds"] > 0) == (row["faults"] > 0) or row["faults"] < 5, "%d faults" % row["faults"]
+    assert row["faults_left_out"] == 0 and row["anatomy_seconds"] > 0
+    for kind in "read", "write", "upgrade":
+        assert row["faults_" + kind] == 0 or row["fault_%s_mean_ns" % kind] is None \
+            or 200 < row["fault_%s_mean_ns" % kind] < 1e8
+    assert (row["lock_seconds"] > 0) == (row["name"] == "kv")
+    assert (row["atomic_seconds"] > 0) == (row["variant"] == "atomics")
 
 
 def check_counters(row, nodes):
@@ -84,6 +112,7 @@ def main():
         ("every object has the fields that are promised, and is verified", each(check_fields, name)),
         ("each form has its workers", each(check_workers, int(nodes), threads)),
         ("times agree with each other", each(check_times)),
+        ("where the time went adds up", each(check_anatomy, "--anatomy" in options)),
         ("counters are those of the Minorca form, and agree", each(check_counters, int(nodes))),
     ]
     return run([launcher, nodes, binary, "--json"] + options, (), checks)

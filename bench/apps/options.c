@@ -21,6 +21,7 @@ enum {
 	KEY_CLASS = 'c',
 	KEY_VARIANT = 'v',
 	KEY_FILE = 0x100,
+	KEY_ANATOMY,
 	KEY_PARAMETER = 0x300, /* and those that follow */
 };
 
@@ -80,6 +81,9 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 		return read_class(o, text);
 	case KEY_VARIANT:
 		return argument_words(error, "variant", text, o->app->variants, &o->variants);
+	case KEY_ANATOMY:
+		o->anatomy = true;
+		return 0;
 	case KEY_FILE:
 		o->file = text;
 		return 0;
@@ -99,6 +103,9 @@ static const struct argp_option common_options[] = {
     {"page-size", KEY_PAGE_SIZE, "SIZE", 0,
      "of shared arrays: 4KiB, 2MiB, 1GiB; default: what suits the application", 3},
     {"repetitions", KEY_REPETITIONS, "N", 0, "of each form, in turn; the best is printed; default: 5", 3},
+    {"anatomy", KEY_ANATOMY, NULL, 0,
+     "where the time of the Minorca form goes, by one run more, whose own time is not printed as a result",
+     3},
 };
 
 #define COMMON (sizeof common_options / sizeof common_options[0])

@@ -10,8 +10,9 @@
 struct app_options {
 	struct command_line line;
 	const struct app *app;
-	uint32_t forms;	   /* mask of 1 << enum form; the serial one is always run */
-	bool forms_asked;  /* --form was given */
+	uint32_t forms;	  /* mask of 1 << enum form; the serial one is always run */
+	bool forms_asked; /* --form was given */
+	bool anatomy;
 	uint32_t variants; /* mask */
 	uint64_t threads;  /* workers of a node */
 	uint64_t repetitions;

@@ -325,26 +325,56 @@ void worker_reduce(struct worker *w, void *numbers, size_t count, enum combinati
 
 /* --- hints and locks ----------------------------------------------------------------------------------- */
 
+static uint64_t watch_begin(const struct worker *w)
+{
+	return w->watched ? dsm_trace_ticks() : 0;
+}
+
+static void watch_end(struct worker *w, unsigned int watch, uint64_t since)
+{
+	if (!w->watched)
+		return;
+	w->watches[watch].ticks += dsm_trace_ticks() - since;
+	w->watches[watch].calls++;
+}
+
+static void prefetch(struct worker *w, const void *address, size_t bytes, bool for_write)
+{
+	uint64_t since = watch_begin(w);
+
+	if (dsm_prefetch(address, bytes, for_write))
+		job_fail("a prefetch failed");
+	watch_end(w, WATCH_PREFETCH, since);
+}
+
 void worker_prefetch(struct worker *w, const void *address, size_t bytes, bool for_write)
 {
 	if (w->form == FORM_DSM && bytes)
-		WORKER_CALL(w, if (dsm_prefetch(address, bytes, for_write)) job_fail("a prefetch failed"));
+		WORKER_CALL(w, prefetch(w, address, bytes, for_write));
 }
 
 void worker_lock(struct worker *w, union worker_lock *lock)
 {
-	if (w->form != FORM_DSM)
+	if (w->form != FORM_DSM) {
 		pthread_mutex_lock(&lock->thread);
-	else if (dsm_lock(&lock->dsm))
+		return;
+	}
+	uint64_t since = watch_begin(w);
+	if (dsm_lock(&lock->dsm))
 		job_fail("a lock failed");
+	watch_end(w, WATCH_LOCK, since);
 }
 
 void worker_unlock(struct worker *w, union worker_lock *lock)
 {
-	if (w->form != FORM_DSM)
+	if (w->form != FORM_DSM) {
 		pthread_mutex_unlock(&lock->thread);
-	else if (dsm_unlock(&lock->dsm))
+		return;
+	}
+	uint64_t since = watch_begin(w);
+	if (dsm_unlock(&lock->dsm))
 		job_fail("an unlock failed");
+	watch_end(w, WATCH_UNLOCK, since);
 }
 
 /* Minorca has no such operation: a compare-swap that is tried again when another was faster. */
@@ -363,8 +393,11 @@ static void xor_by_swaps(uint64_t *word, uint64_t value)
 
 void worker_atomic_xor(struct worker *w, uint64_t *word, uint64_t value)
 {
-	if (w->form == FORM_DSM)
-		xor_by_swaps(word, value);
-	else
+	if (w->form != FORM_DSM) {
 		__atomic_fetch_xor(word, value, __ATOMIC_RELAXED);
+		return;
+	}
+	uint64_t since = watch_begin(w);
+	xor_by_swaps(word, value);
+	watch_end(w, WATCH_ATOMIC, since);
 }

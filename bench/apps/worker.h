@@ -23,6 +23,13 @@ enum form { FORM_SERIAL, FORM_THREADS, FORM_MPI, FORM_DSM, FORMS };
 
 struct shared;
 
+/* Calls that are timed in a run for its anatomy alone: reading a clock would slow others down. */
+enum { WATCH_LOCK, WATCH_UNLOCK, WATCH_ATOMIC, WATCH_PREFETCH, WATCHES };
+
+struct stopwatch {
+	uint64_t ticks, calls; /* of dsm_trace_ticks() */
+};
+
 struct worker {
 	struct shared *shared;
 	enum form form;
@@ -32,7 +39,9 @@ struct worker {
 	void *mine;		      /* the application's, for this worker */
 	uint64_t barrier_ns;	      /* spent waiting for others, where that can be told */
 	uint64_t call_ns;	      /* spent in calls that synchronise or communicate, waiting included */
-} __attribute__((aligned(128)));      /* neighbours write to theirs all the time */
+	bool watched;		      /* it has time for `watches` */
+	struct stopwatch watches[WATCHES];
+} __attribute__((aligned(128))); /* neighbours write to theirs all the time */
 
 /* Runs a statement that synchronises or communicates, and counts its time. */
 #define WORKER_CALL(worker, statement)                           \

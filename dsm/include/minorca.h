@@ -135,6 +135,7 @@ struct dsm_region_options {
 	bool sparse; /* a page costs memory, also at home, when it is first touched (or read ahead); a
 			hugepage pool that is empty then ends the process */
 	enum dsm_readahead readahead;
+	bool movable;  /* one node, at first home_node, uses it by itself, and it can move: see "migration" */
 	void *address; /* where, on every node; NULL: the nodes agree on an address */
 };
 
@@ -424,6 +425,160 @@ int dsm_prefetch(const void *address, size_t bytes, bool for_write);
  * @return 0; -EFAULT: not in one region; -EHOSTDOWN.
  */
 int dsm_invalidate(const void *address, size_t bytes);
+
+/* --- migration ----------------------------------------------------------------------------------------- */
+
+/*
+ * Memory that moves from one node to another while it is used: a virtual machine's, or a process's own. It is
+ * a region with options.movable: one node *holds* it, at first options.home_node, and uses it as plain
+ * memory, from any thread and from the kernel (KVM), at no cost; nobody else touches it (that would end the
+ * process, by SIGBUS and a message). Of the other calls only those that ask about a region know it: nothing
+ * in it is published, locked or prefetched. Needs DSM_HOME_NODE; is not sparse.
+ *
+ *   the node that holds it (the source)             the node that is to hold it (the destination)
+ *
+ *   dsm_migrate_begin(r, to, &options)              dsm_migrate_accept(r, from, &options)
+ *   dsm_migrate_precopy(r)      its user goes on
+ *   ... pauses the user ...
+ *   dsm_migrate_switch(r, state, bytes)             dsm_migrate_await(r, state, capacity, &bytes)
+ *                                                   ... lets the user go on, with this state ...
+ *   dsm_migrate_finish(r)                           dsm_migrate_finish(r)
+ *
+ * Pre-copy: rounds that write into the destination's alias what was stored to since the round before (found
+ * by write-protection that the kernel lifts by itself, and PAGEMAP_SCAN; before Linux 6.7 by a fault for each
+ * page). The switch hands over the state and nothing else: what it costs does not grow with the memory. The
+ * map of what is out of date follows it: a bit for each block (4 KiB, or 1/64 of a larger page; a large page
+ * of which no copy was kept counts as different in all of its blocks). A page that is touched at the
+ * destination is a minor fault: up to date by the map, it is mapped; out of date, the blocks that differ are
+ * read from the source, one-sided, and it is mapped; if the map has not come so far, the whole page is read,
+ * which is right in any case, since the source stores to nothing any more. A thread of the destination brings
+ * over the rest, next what lies behind the latest fault, and steps back while a fault is being resolved. When
+ * nothing is out of date any more, the source is let go. (Hines and Gopalan, "Post-copy based live virtual
+ * machine migration using adaptive pre-paging and dynamic self-ballooning", 2009; by minor faults: Rasmussen,
+ * "userfaultfd: add minor fault handling", 2021.)
+ *
+ * The calls are made by one thread of each side. Faults at the destination are delivered as the region's
+ * options.delivery says: DSM_DELIVERY_THREAD_* for memory that the kernel touches (KVM).
+ *
+ * Common errors: -EINVAL: not started, not movable, out of this order, or not this node's to call;
+ * -EHOSTDOWN: the other node is lost; -ETIMEDOUT: the other node got nothing done for MINORCA_TIMEOUT;
+ * -ECANCELED: dsm_migrate_cancel() was called on either side.
+ */
+
+/** How it goes. All but the first are there to be compared with it. The same on both sides. */
+enum dsm_migration_mode {
+	DSM_MIGRATION_MINOR = 0,     /* pre-copy, switch, map, faults on what is out of date */
+	DSM_MIGRATION_PRE_COPY,	     /* pre-copy; what is left is copied while the user is paused */
+	DSM_MIGRATION_POST_COPY,     /* switch at once: everything is out of date */
+	DSM_MIGRATION_STOP_AND_COPY, /* everything is copied while the user is paused */
+};
+
+enum dsm_migration_step {
+	DSM_MIGRATION_NONE = 0,
+	DSM_MIGRATION_COPYING,	 /* pre-copy */
+	DSM_MIGRATION_SWITCHING, /* in dsm_migrate_switch(), until the destination may go on */
+	DSM_MIGRATION_MAPPING,	 /* the destination holds it, and the map is under way */
+	DSM_MIGRATION_FETCHING,	 /* the map is complete, the pages are not */
+	DSM_MIGRATION_DONE,	 /* the destination holds the region by itself */
+	DSM_MIGRATION_CANCELLED, /* the source holds it as before */
+	DSM_MIGRATION_LOST,	 /* the other node was lost after the switch: dsm_migrate_lost() */
+};
+
+/** What a migration has come to, on this side. Times are CLOCK_MONOTONIC; 0: not yet. */
+struct dsm_migration_progress {
+	enum dsm_migration_step step;
+	unsigned int rounds; /* of pre-copy, completed */
+	uint64_t pages;	     /* of the region */
+	uint64_t pages_left; /* source: to be copied or told of by the map; destination: known out of date */
+	uint64_t bytes_precopied; /* source: written to the destination before the switch */
+	uint64_t bytes_switched;  /* source: written while the user was paused, state included */
+	uint64_t bytes_mapped;	  /* source: of the map */
+	uint64_t bytes_fetched;	  /* destination: read from the source */
+	uint64_t faults;	  /* destination: resolved ... */
+	uint64_t faults_current;  /* ... by mapping a page alone */
+	uint64_t faults_early;	  /* ... by reading a whole page, before the map had come so far */
+	uint64_t begun_ns;	  /* dsm_migrate_begin(), dsm_migrate_accept() */
+	uint64_t switched_ns;	  /* source: dsm_migrate_switch() was called; destination: it had the state */
+	uint64_t resumed_ns;	  /* source: it has heard that the destination may go on */
+	uint64_t mapped_ns;	  /* the map was complete */
+	uint64_t done_ns;
+};
+
+/** All zero is the default. */
+struct dsm_migration_options {
+	enum dsm_migration_mode mode;
+	unsigned int rounds_max; /* of pre-copy; 0: 8 */
+	uint64_t enough_bytes;	 /* pre-copy ends when no more than this is left; 0: 1/1024, or 4 pages */
+	uint64_t bytes_per_s;	 /* of pre-copy and in the background, at most; 0: as fast as it goes */
+	bool track_by_faults;	 /* find stores by faults though the kernel could by itself */
+	bool no_background;	 /* destination: only what is touched is brought over, until
+				    dsm_migrate_background() */
+	/* Called some times a second and at each step, by the thread that makes the calls and by the one in
+	 * the background. May call dsm_migrate_cancel(), and what asks. NULL: nobody is told. */
+	void (*on_progress)(dsm_region *region, const struct dsm_migration_progress *progress,
+			    void *argument);
+	void *argument;
+};
+
+/** Source. Tells @to that the region comes, waits until it accepts, and begins to notice stores. @return 0;
+ * -ENOSPC, -ENOMEM: the destination's memory; -EOPNOTSUPP: the kernel cannot notice them; -EPROTO: the modes
+ * differ; or a common error. */
+int dsm_migrate_begin(dsm_region *region, int to, const struct dsm_migration_options *options);
+
+/** Source. Makes rounds until little enough is left, or the bound is met. @return 0: pause the user, and
+ * switch; or a common error. After any error before the switch this node holds the region as before, and its
+ * user need not know. */
+int dsm_migrate_precopy(dsm_region *region);
+
+/** As much state as fits. */
+#define DSM_MIGRATION_STATE_BYTES ((size_t)65536)
+
+/**
+ * Source. The user is paused. @state goes to dsm_migrate_await().
+ *
+ * @return 0: the destination holds the region, and the user must not go on here. After an error it may, but
+ * after -ENOTRECOVERABLE: the destination was lost just then, and nobody can say whether it went on.
+ * -EMSGSIZE; or a common error.
+ */
+int dsm_migrate_switch(dsm_region *region, const void *state, size_t bytes);
+
+/** Destination. Waits until @from begins, for at most MINORCA_TIMEOUT, and makes room. @return 0; -ENOSPC,
+ * -ENOMEM; -EPROTO: the modes differ; or a common error. */
+int dsm_migrate_accept(dsm_region *region, int from, const struct dsm_migration_options *options);
+
+/** Destination. Waits for the switch, as long as the source gets on. @return 0: this node holds the region,
+ * and the user may go on at once; -EMSGSIZE: the state has more than @capacity: call again with more;
+ * -ETIMEDOUT: call again, or cancel; or a common error. */
+int dsm_migrate_await(dsm_region *region, void *state, size_t capacity, size_t *bytes);
+
+/** Both. Waits until the destination needs the source no more. At the source, the memory is given back.
+ * @return 0; -EHOSTDOWN: the other node was lost before that (destination: dsm_migrate_lost() tells what is
+ * missing; what is there is right); or a common error. After 0 the region can be moved again. */
+int dsm_migrate_finish(dsm_region *region);
+
+/** Either, before the switch; any thread. The calls under way on both sides, or the next ones, end with
+ * -ECANCELED. @return 0; -EINVAL; -EALREADY: the switch was before. */
+int dsm_migrate_cancel(dsm_region *region);
+
+/** Destination, with no_background: brings over the rest from now on. @return 0; -EINVAL; -EAGAIN: no
+ * thread. */
+int dsm_migrate_background(dsm_region *region);
+
+/** The node that holds the region, as far as this one knows. @return a node; -EINVAL: not movable. */
+int dsm_migrate_holder(const dsm_region *region);
+
+/** How far this side has come. Any thread. @return 0; -EINVAL: not movable. */
+int dsm_migrate_progress(const dsm_region *region, struct dsm_migration_progress *out);
+
+/** Pages @first to @first + @count - 1 of a region. */
+struct dsm_page_range {
+	size_t first, count;
+};
+
+/** Destination, after the source was lost: the pages that cannot be had, ascending. A touch of one raises
+ * SIGBUS. @param count  how many ranges there are; the first @capacity of them are in @out. @return 0;
+ * -EINVAL: not movable. */
+int dsm_migrate_lost(const dsm_region *region, struct dsm_page_range *out, size_t capacity, size_t *count);
 
 /* --- statistics ---------------------------------------------------------------------------------------- */
 

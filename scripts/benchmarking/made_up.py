@@ -42,12 +42,34 @@ def anatomy_rows(rng):
                        "sum_ns": total, "whole_ns": total, "sum_ratio": 1.0, "moment_cost_ns": 20, "invariant_tsc": "yes"}
 
 
+def kernel_rows(rng):
+    for size, copy in ((4096, 500), (2 << 20, 100000)):
+        for case in ("fetch_stale", "current"):
+            stages = {"exception_ns": 400, "handle_ns": 1100, "signal_ns": 200, "frame_ns": 500, "handover_ns": 0,
+                      "data_ns": copy if case == "fetch_stale" else 80, "runtime_ns": 300, "ioctl_ns": 700, "calls_ns": 0,
+                      "wake_ns": 0, "sigreturn_ns": 350, "resume_ns": 60}
+            stages = {name: int(ns * rng.uniform(0.95, 1.05)) for name, ns in stages.items()}
+            total = sum(stages.values())
+            yield {"benchmark": "fault_kernel", "case": case, "blocks": 1, "page_size_bytes": size, "delivery": "inline",
+                   "access": "read", "threads": 1, "nodes": 2, "transport": "shm", "samples": 9999, **stages,
+                   "kernel_ns": total - stages["data_ns"] - stages["runtime_ns"], "sum_ns": total, "whole_ns": total,
+                   "untraced_ns": total, "untraced_ratio": 1.0, "event_cost_ns": 150, "skipped": None}
+
+
 def bandwidth_rows(rng):
     for outstanding in (1, 4, 16):
         for bytes_ in (8 << shift for shift in range(0, 20, 2)):
             speed = 12e9 / (1 + 40000 / (bytes_ * outstanding)) * rng.uniform(0.95, 1.05)
             yield {"benchmark": "read_bandwidth", "case": "read", "bytes": bytes_, "outstanding": outstanding, "nodes": 2,
                    "transport": "verbs", "samples": 100, "bytes_per_s": int(speed), "p50_ns": int(bytes_ / speed * 1e9) + 1}
+    for nodes in (2, 3, 5):
+        for threads in (1, 2, 4):
+            rate = 250e3 * (threads * (nodes - 1)) ** 0.9 * rng.uniform(0.95, 1.05)
+            ns = int(8192 * (nodes - 1) / rate * 1e9)
+            yield {"benchmark": "fetch_bandwidth", "case": "random", "means": "fault", "page_size_bytes": 4096, "bytes": 1 << 25,
+                   "stride_pages": 1, "window_pages": 1, "threads": threads, "nodes": nodes, "transport": "shm", "samples": 3,
+                   "bytes_per_s": int(rate * 4096), "p50_ns": ns, "faults": 8192 * (nodes - 1), "faults_per_s": int(rate),
+                   "floor_p50_ns": int(ns * 0.95), "floor_bandwidth_ratio": 0.95}
     for order in ("sequential", "strided", "random"):
         for means in ("fault", "readahead"):
             for size in PAGES:
@@ -69,9 +91,40 @@ def sync_rows(rng):
                    "baseline": None if case == "acquire_nothing" else "the CPU's own",
                    "baseline_p50_ns": None if case == "acquire_nothing" else ns // 2 + 1,
                    "ratio": None if case == "acquire_nothing" else ns / (ns // 2 + 1), "skipped": None}
+    for size, sweep in ((4096, (8, 64, 512, 4096)), (2 << 20, (8, 64, 512, 4096, 65536, 2 << 20))):
+        for bytes_ in sweep:
+            ns = (1000 if size == 4096 else 90000) + bytes_ / 10 * rng.uniform(0.95, 1.05)
+            case = {64: "publish_line", size: "publish_page"}.get(bytes_, "publish_bytes")
+            yield {"benchmark": "sync", "case": case, "variant": None, "home": "there", "page_size_bytes": size, "nodes": 2,
+                   "threads": 1, "changed_pages": 1, "changed_bytes": bytes_, "samples": 1000, "p50_ns": int(ns),
+                   "baseline": "memcpy, memcmp", "baseline_p50_ns": int(ns / 2), "ratio": 2.0, "skipped": None}
+    for nodes in (2, 3, 4):
+        for case, pages in (("storm_one", 4096), ("storm_all", 1024)):
+            for variant in ("faults", "readahead"):
+                ns = pages * nodes * (3000 if variant == "faults" else 500) * rng.uniform(0.95, 1.05)
+                yield {"benchmark": "sync", "case": case, "variant": variant, "home": None, "page_size_bytes": 4096,
+                       "nodes": nodes, "threads": 1, "changed_pages": pages, "samples": 20, "p50_ns": int(ns),
+                       "baseline": "the barest code", "baseline_p50_ns": int(ns / 1.1), "ratio": 1.1, "skipped": None,
+                       "faults_per_interval": pages * (nodes - 1.0), "bytes_fetched_per_interval": 4096.0 * pages}
+        for variant in ("one_page", "page_each"):
+            yield {"benchmark": "sync", "case": "false_sharing", "variant": variant, "home": "here", "page_size_bytes": 4096,
+                   "nodes": nodes, "threads": 1, "changed_pages": 0, "samples": 1000, "p50_ns": 9000 * nodes,
+                   "baseline": "lines, MPI_Barrier", "baseline_p50_ns": 700, "ratio": 13.0, "skipped": None,
+                   "faults_per_interval": float(nodes), "bytes_fetched_per_interval": 4096.0 * (nodes - 1)}
     yield {"benchmark": "sync", "case": "lock_with_a_name_that_is_much_longer_than_a_phone_is_wide", "variant": "between_nodes",
            "home": "there", "page_size_bytes": 4096, "nodes": 2, "p50_ns": 140, "baseline_p50_ns": 100, "ratio": 1.4}
     yield {"benchmark": "sync", "case": "rwlock_read_all", "nodes": 2, "p50_ns": None, "skipped": "needs 4 nodes"}
+
+
+def anatomy_parts(outside, other, locks):
+    """As of --anatomy, which splits what is outside of calls, and what other calls take."""
+    return {"compute_seconds": outside * 0.4, "fault_seconds": outside * (0.3 if locks else 0.6),
+            "fault_trap_seconds": outside * 0.15, "fault_data_seconds": outside * 0.05,
+            "fault_map_seconds": outside * 0.05, "fault_rest_seconds": outside * (0.05 if locks else 0.35),
+            "lock_seconds": outside * (0.2 if locks else 0), "unlock_seconds": outside * (0.1 if locks else 0),
+            "atomic_seconds": 0.0, "prefetch_seconds": other * 0.5, "consistency_seconds": other * 0.5,
+            "anatomy_seconds": (outside + other) * 1.1, "faults_left_out": 0, "moment_cost_ns": 20,
+            "fault_read_mean_ns": 4000, "fault_write_mean_ns": None, "fault_upgrade_mean_ns": 5000}
 
 
 def app_rows(rng):
@@ -80,9 +133,11 @@ def app_rows(rng):
             for workers in (1, 2, 4, 8):
                 speed_up = workers ** efficiency * rng.uniform(0.97, 1.03)
                 parts = {"compute_seconds": None, "outside_seconds": 9 / speed_up, "barrier_seconds": 0.7 / speed_up,
-                         "other_seconds": 0.3 / speed_up} if form == "dsm" else {}
-                if name == "jacobi" and form == "dsm":
-                    parts.update(compute_seconds=7 / speed_up, fault_seconds=2 / speed_up)
+                         "other_seconds": 0.3 / speed_up}
+                if form != "dsm":
+                    parts["compute_seconds"] = parts["outside_seconds"]
+                elif name != "integer_sort":
+                    parts.update(anatomy_parts(9 / speed_up, 0.3 / speed_up, name == "key_value_store"))
                 yield {"benchmark": "app", "name": name, "form": form, **parts, "class": "W", "nodes": 1 if form == "threads" else workers,
                        "threads": workers if form == "threads" else 1, "seconds": 10 / speed_up, "speed_up": speed_up,
                        "faults": int(1000 * workers) if form == "dsm" else None,
@@ -100,7 +155,7 @@ def other_rows(_rng):
     yield {"benchmark": "connection_memory", "count": 512, "depth": 64, "device": "rxe0", "process_bytes": 150000}
 
 
-ALL = (fault_rows, anatomy_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
+ALL = (fault_rows, anatomy_rows, kernel_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
 
 
 def write_lines(path, objects):

@@ -168,8 +168,8 @@ def cdf(name, title, lines):
                 legend_of([line for line in lines if not line.dashed]) + [(None, "dashed", "the floor of each")])
 
 
-def curves(name, title, lines, x_label, y_label):
-    """Both axes logarithmic: bandwidth against size."""
+def curves(name, title, lines, x_label, y_label, y_formatter=short):
+    """Both axes logarithmic: bandwidth, or time, against size."""
     drawing = Drawing(name, 3.0)
     axes = drawing.axes
     draw_lines(axes, lines, "o")
@@ -177,24 +177,36 @@ def curves(name, title, lines, x_label, y_label):
     axes.xaxis.set_major_locator(ticker.LogLocator(base=2, numticks=7))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(short_bytes))
-    log_axis(axes.yaxis, short, [y for line in lines for y in line.y])
+    log_axis(axes.yaxis, y_formatter, [y for line in lines for y in line.y])
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return Plot(name, title, drawing.write(), legend_of(lines))
+
+
+def by_count(name, title, lines, x_label, y_label, y_formatter=None):
+    """Against how many there are of something. With @y_formatter the other axis is logarithmic."""
+    drawing = Drawing(name, 2.8)
+    axes = drawing.axes
+    counts = [x for line in lines for x in line.x]
+    draw_lines(axes, lines, "o")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
+    if y_formatter:
+        log_axis(axes.yaxis, y_formatter, [y for line in lines for y in line.y])
+    else:
+        axes.yaxis.set_major_formatter(ticker.FuncFormatter(short))
+        axes.set_ylim(0, None)
+    axes.set_xlim(min(counts) - 0.2, max(counts) + 0.2)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     return Plot(name, title, drawing.write(), legend_of(lines))
 
 
 def speed_up(name, title, lines):
-    drawing = Drawing(name, 2.8)
-    axes = drawing.axes
     most = max(x for line in lines for x in line.x)
     ideal = Line("ideal: as many times as fast as workers", [1, most], [1, most], dashed=True, quiet=True)
-    draw_lines(axes, lines + [ideal], "o")
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
-    axes.set_ylim(0, None)
-    axes.set_xlim(0.8, most + 0.2)
-    axes.set_xlabel("workers (threads of all nodes)")
-    axes.set_ylabel("speed-up")
-    return Plot(name, title, drawing.write(), legend_of(lines) + [(None, "dashed", ideal.label)])
+    plot = by_count(name, title, lines + [ideal], "workers (threads of all nodes)", "speed-up")
+    plot.legend[-1] = (None, "dashed", ideal.label)
+    return plot
 
 
 def rows_axes(drawing, labels, below=0.62):
@@ -229,7 +241,7 @@ def pairs(name, title, rows, log_formatter=short_ns, names=("Minorca", "baseline
 
 
 def stacked(name, title, bars, parts):
-    """Bars of (label, {part: ns}); @parts in their order."""
+    """Bars of (label, {part: ns}); @parts in their order, each with its colour whether or not a bar has it."""
     drawing = Drawing(name, 0.6 + 0.45 * len(bars))
     axes = drawing.axes
     for row, (_, values) in enumerate(bars):
@@ -245,7 +257,8 @@ def stacked(name, title, bars, parts):
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(short_ns))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
     rows_axes(drawing, [label for label, _ in bars])
-    return Plot(name, title, drawing.write(), [(index, "box", part) for index, part in enumerate(parts)])
+    return Plot(name, title, drawing.write(), [(index, "box", part) for index, part in enumerate(parts)
+                                                 if any(values.get(part) for _, values in bars)])
 
 
 def heat(name, title, cells, extent, x_label, y_label):

@@ -46,6 +46,22 @@ class Report(unittest.TestCase):
         self.assertNotIn("does not know", page)
         self.assertIn("was not done after 120 s", page)
 
+    def test_what_is_swept_is_a_curve(self):
+        made_up.make(self.directory)
+        page = self.page()
+        for plot in ("sync-publish", "sync-storms", "rate-fetch_bandwidth-random-4096"):
+            self.assertIn('id="%s-title"' % plot, page)
+        self.assertIn("2 nodes fault, floor", page)
+        self.assertIn("False sharing, and invalidation storms", page)
+
+    def test_faults_of_one_number_of_threads_are_no_curve(self):
+        for row in made_up.bandwidth_rows(random.Random(1)):
+            if row.get("means") == "fault" and row.get("threads") == 1 and row.get("nodes") == 2:
+                self.add({**row, "case_id": "fetch_bandwidth.n2", "repetition": 1})
+        page = self.page()
+        self.assertNotIn("rate-fetch_bandwidth", page)
+        self.assertIn('<section id="bandwidth">', page)
+
     def test_it_needs_nothing_from_elsewhere(self):
         made_up.make(self.directory)
         page = self.page()
@@ -90,6 +106,35 @@ class Report(unittest.TestCase):
         page = self.page()
         self.assertIn("<b>1.70 ×</b>", page)
         self.assertIn("1.80 × by plain threads", page)
+
+    def test_the_kernels_part_is_shown_or_why_it_is_not(self):
+        made_up.make(self.directory, kinds=(made_up.kernel_rows,))
+        page = self.page()
+        self.assertIn('id="kernel-short"', page)
+        self.assertIn('id="kernel-long"', page)
+        self.assertIn("kernel: sigreturn", page)
+        self.assertNotIn("kernel: waking</li>", page)
+        made_up.make(self.directory, kinds=())
+        self.add({"benchmark": "fault_kernel", "case": "current", "samples": 0, "skipped": "no tracefs here", "delivery": "inline",
+                  "threads": 1, "nodes": 2, "page_size_bytes": 4096, "case_id": "k.n2", "repetition": 1})
+        self.assertIn("no tracefs here", self.page())
+
+    def test_where_the_time_of_applications_goes(self):
+        for form, parts in (("mpi", {"compute_seconds": 0.6}), ("dsm", {"compute_seconds": None})):
+            self.add({"benchmark": "app", "name": "kv", "form": form, "nodes": 2, "workers": 2, "seconds": 1, "outside_seconds": 0.6,
+                      "barrier_seconds": 0.3, "other_seconds": 0.1, **parts, "case_id": "kv.n2", "repetition": 1})
+        page = self.page()
+        self.assertIn('id="app-parts-kv"', page)
+        self.assertIn("computing and faults", page)
+        self.assertNotIn("faults: trap and return", page)
+        self.add({"benchmark": "app", "name": "kv", "form": "dsm", "nodes": 2, "workers": 2, "seconds": 1, "outside_seconds": 0.6,
+                  "barrier_seconds": 0.3, "other_seconds": 0.1, "variant": "taken apart",
+                  **made_up.anatomy_parts(0.6, 0.1, True), "case_id": "kv.n2", "repetition": 1})
+        page = self.page()
+        for part in "faults: trap and return", "faults: CONTINUE", "locks", "prefetching":
+            self.assertIn(part, page)
+        self.assertIn("locks</li>", page)
+        self.assertNotIn("atomics</li>", page)  # nothing took time in them
 
     def test_texts_are_escaped(self):
         self.add({"benchmark": "<script>x</script>", "note": "a&b<i>", "case_id": "x", "repetition": 1})

@@ -9,7 +9,7 @@ import os
 import statistics
 
 # Numbers that say what was measured; all others are results.
-PARAMETERS = ("nodes", "threads", "page_size_bytes", "blocks", "changed_pages", "region_bytes", "bytes", "outstanding",
+PARAMETERS = ("nodes", "threads", "page_size_bytes", "blocks", "changed_pages", "changed_bytes", "region_bytes", "bytes", "outstanding",
               "stride_pages", "window_pages", "workers", "node", "size", "size_bytes", "scale", "count", "depth")
 # Texts that are no part of what was measured.
 REMARKS = ("host", "commit", "floor_source", "baseline", "skipped", "device", "date", "error", "invariant_tsc", "rate_unit")
@@ -122,6 +122,10 @@ def merged(rows, known=None):
     return [middle_row(same) for same in group(rows, known).values()]
 
 
+def of_numbers(data, name):
+    return [row for row in data if is_number(row.get(name)) and row[name] > 0]
+
+
 # --- words -----------------------------------------------------------------------------------------------------
 
 
@@ -130,6 +134,10 @@ def bytes_in_words(value):
         if value >= size and value % size == 0:
             return "%d %s" % (value // size, unit)
     return "%d B" % value
+
+
+def name_of_pages(size):
+    return UNITS.get(size, bytes_in_words(size)) + " pages"
 
 
 def counted(count, one, many):

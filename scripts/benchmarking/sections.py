@@ -3,7 +3,7 @@
 A section is made by a function of a rows.Directory. Without data it gives a sentence that says so.
 """
 
-from benchmarking import plots, rows
+from benchmarking import plots, rows, sweeps
 from benchmarking.page import Section, Table
 
 FORMS = {"serial": ("serial", 3), "threads": ("plain threads", 2), "mpi": ("MPI", 1), "dsm": ("Minorca", 0)}
@@ -13,10 +13,6 @@ CASES = ("fetch_new", "fetch_stale", "current", "fetch_blocks", "write_new", "wr
 
 def us(ns):
     return None if ns is None else round(ns / 1000, 3 if ns < 1e5 else 1)
-
-
-def name_of_pages(size):
-    return rows.UNITS.get(size, rows.bytes_in_words(size)) + " pages"
 
 
 def label_of(row, keys, names):
@@ -40,10 +36,6 @@ def get_us(name):
 
 def get_bytes(name):
     return lambda row: rows.bytes_in_words(row[name]) if row.get(name) else None
-
-
-def of_numbers(data, name):
-    return [row for row in data if rows.is_number(row.get(name)) and row[name] > 0]
 
 
 # --- latency of faults -----------------------------------------------------------------------------------------
@@ -117,7 +109,7 @@ def latency(directory):
         for access, words in (("read", "loads"), ("write", "stores")):
             lines = cdf_lines([row for row in main if row["page_size_bytes"] == size and row["access"] == access])
             if lines:
-                title = "%s, %s" % (name_of_pages(size), words)
+                title = "%s, %s" % (rows.name_of_pages(size), words)
                 section.plots.append(plots.cdf("cdf-%d-%s" % (size, access), title, lines))
                 section.tables.append(cdf_table("Quantiles: " + title, lines))
     section.tables.insert(0, full_table("All cases of fault_latency", data, FAULT_COLUMNS))
@@ -138,7 +130,7 @@ def stages_of(row):
 
 
 def anatomy_label(row):
-    words = [case_label(row), name_of_pages(row["page_size_bytes"])]
+    words = [case_label(row), rows.name_of_pages(row["page_size_bytes"])]
     return ", ".join(words + (["store"] if row.get("access") == "write" else []))
 
 
@@ -151,21 +143,51 @@ ANATOMY_COLUMNS = [
 ]
 
 
+# Those of the kernel, by its tracepoints.
+KERNEL_STAGES = {
+    "exception_ns": "exception", "handle_ns": "kernel: page fault, userfaultfd", "signal_ns": "kernel: signal",
+    "frame_ns": "kernel: signal frame", "handover_ns": "kernel: to the handler thread", "data_ns": "runtime: data",
+    "runtime_ns": "runtime: all else", "ioctl_ns": "kernel: CONTINUE", "calls_ns": "kernel: other calls",
+    "wake_ns": "kernel: waking", "sigreturn_ns": "kernel: sigreturn", "resume_ns": "return"}
+
+KERNEL_COLUMNS = ANATOMY_COLUMNS[:7] + [(words + " [ns]", get(name)) for name, words in KERNEL_STAGES.items()] + [
+    ("the kernel's together", get("kernel_ns")), ("sum", get("sum_ns")), ("untraced", get("untraced_ns")),
+    ("sum / untraced", get("untraced_ratio")), ("cost of an event", get("event_cost_ns")), ("left out because", get("skipped")),
+    ("runs", get("runs")),
+]
+
+
+def stage_plots(name, title, data, stages):
+    """Short faults and long ones apart: one that takes a hundred times as long would hide the others."""
+    bars = [(anatomy_label(row), {words: row[stage] for stage, words in stages.items() if rows.is_number(row.get(stage))})
+            for row in main_slice(data)[1]]
+    made = []
+    for length, words, some in (
+            ("short", "less than 20 µs", [bar for bar in bars if sum(bar[1].values()) < SHORT_NS]),
+            ("long", "20 µs and more", [bar for bar in bars if sum(bar[1].values()) >= SHORT_NS])):
+        parts = [part for part in stages.values() if any(values.get(part) for _, values in some)]
+        if some:
+            made.append(plots.stacked("%s-%s" % (name, length), "%s of %s" % (title, words), some, parts))
+    return made
+
+
 def anatomy(directory):
     data = [row for row in rows.merged(directory.of("fault_anatomy"), directory.known) if stages_of(row)]
-    if not data:
-        return "The anatomy of a fault, stage by stage: no result of fault_latency --anatomy."
-    (delivery, threads, _), main = main_slice(data)
-    bars = [(anatomy_label(row), stages_of(row)) for row in main]
+    kernel = rows.merged(directory.of("fault_kernel"), directory.known)
+    seen = [row for row in kernel if row.get("samples")]
+    if not data and not seen:
+        return "The anatomy of a fault, stage by stage: no result of fault_latency --anatomy." + "".join(
+            " The kernel's part: %s." % why for why in sorted({row["skipped"] for row in kernel if row.get("skipped")}))
+    (delivery, threads, _), _ = main_slice(data or seen)
     section = Section("anatomy", "Anatomy of a fault", "Where the time of one fault goes, stage by stage: %s delivery, %s." %
                       (delivery, rows.counted(threads, "thread", "threads")))
-    # One that takes a hundred times as long would hide the others.
-    for name, words, some in (
-            ("short", "Faults of less than 20 µs", [bar for bar in bars if sum(bar[1].values()) < SHORT_NS]),
-            ("long", "Faults of 20 µs and more", [bar for bar in bars if sum(bar[1].values()) >= SHORT_NS])):
-        if some:
-            section.plots.append(plots.stacked("anatomy-" + name, words, some, list(STAGES.values())))
-    section.tables.append(full_table("All stages", data, ANATOMY_COLUMNS))
+    if data:
+        section.plots += stage_plots("anatomy", "Faults", data, STAGES)
+        section.tables.append(full_table("All stages", data, ANATOMY_COLUMNS))
+    if seen:
+        section.plots += stage_plots("kernel", "The kernel's part: faults", seen, KERNEL_STAGES)
+    if kernel:
+        section.tables.append(full_table("The kernel's part, by its tracepoints", kernel, KERNEL_COLUMNS))
     return section
 
 
@@ -189,7 +211,7 @@ def size_axis(data):
 def bandwidth_curves(name, title, data, axis):
     names = rows.shared_names([rows.key_of(row) for row in data]) | {axis}
     lines = {}
-    for row in sorted(of_numbers(data, axis), key=lambda row: row[axis]):
+    for row in sorted(rows.of_numbers(data, axis), key=lambda row: row[axis]):
         label = rows.describe(rows.key_of(row), names) or title
         x, y = lines.setdefault(label, ([], []))
         x.append(row[axis])
@@ -219,7 +241,7 @@ def bandwidth_columns(data):
         ("GB/s", lambda row: round(row["bytes_per_s"] / 1e9, 4)),
         ("baseline GB/s", lambda row: round(baseline_of(row) / 1e9, 4) if baseline_of(row) else None),
         ("ratio", lambda row: round(row["bytes_per_s"] / baseline_of(row), 3) if baseline_of(row) else None),
-        ("of the copy's", get("copy_bandwidth_ratio")), ("faults", get("faults")),
+        ("of the copy's", get("copy_bandwidth_ratio")), ("faults", get("faults")), ("faults/s", get("faults_per_s")),
         ("read ahead", get("pages_read_ahead")), ("p50 [µs]", get_us("p50_ns")), ("p99 [µs]", get_us("p99_ns")),
         ("runs", get("runs"))]
 
@@ -228,9 +250,11 @@ def bandwidth(directory):
     names = list(dict.fromkeys(row["benchmark"] for row in directory.rows if "bandwidth" in str(row.get("benchmark"))))
     section = Section("bandwidth", "Bandwidth", "GB are 10^9 bytes; medians of all runs.")
     for name in names:
-        data = of_numbers(rows.merged(directory.of(name), directory.known), "bytes_per_s")
+        data = rows.of_numbers(rows.merged(directory.of(name), directory.known), "bytes_per_s")
+        rates, unrated = sweeps.split_fault_rates(data)
+        section.plots += sweeps.fault_rates(rates)
         by_case = {}
-        for row in data:
+        for row in unrated:
             by_case.setdefault(row.get("case") or name, []).append(row)
         rest = []
         for case, some in by_case.items():
@@ -240,7 +264,7 @@ def bandwidth(directory):
             else:
                 rest += some
         for size in sorted({row.get("page_size_bytes") or 0 for row in rest}):
-            title = "%s, %s" % (name, name_of_pages(size)) if size else name
+            title = "%s, %s" % (name, rows.name_of_pages(size)) if size else name
             section.plots.append(bandwidth_rows("bandwidth-%s-%d" % (name, size), title,
                                                 [row for row in rest if (row.get("page_size_bytes") or 0) == size]))
         if data:
@@ -251,7 +275,7 @@ def bandwidth(directory):
 # --- synchronisation -----------------------------------------------------------------------------------------------
 
 FAMILIES = (("Acquire", ("acquire",)), ("Publish, and the stores before it", ("publish", "store", "diff")),
-            ("Locks", ("lock", "trylock", "rwlock")),
+            ("False sharing, and invalidation storms", ("false_sharing", "storm")), ("Locks", ("lock", "trylock", "rwlock")),
             ("Barriers, atomics, events, collectives, allocation", ("barrier", "atomic", "event", "reduce", "broadcast",
                                                                     "malloc")))
 
@@ -264,6 +288,8 @@ def sync_label(row):
         words.append("of " + rows.bytes_in_words(row["region_bytes"]))
     if row.get("changed_pages"):
         words.append(rows.counted(row["changed_pages"], "page", "pages"))
+    if row["case"] == "publish_bytes":
+        words.append(rows.bytes_in_words(row["changed_bytes"]) + " of it")
     return " ".join(map(str, words))
 
 
@@ -271,7 +297,8 @@ SYNC_COLUMNS = [
     ("case", sync_label), ("threads", get("threads")), ("nodes", get("nodes")), ("transport", get("transport")),
     ("samples", get("samples")), ("p50 [µs]", get_us("p50_ns")), ("p90", get_us("p90_ns")), ("p99", get_us("p99_ns")),
     ("max", get_us("max_ns")), ("baseline p50", get_us("baseline_p50_ns")), ("ratio", get("ratio")),
-    ("baseline", get("baseline")), ("left out because", get("skipped")), ("runs", get("runs")),
+    ("faults an interval", get("faults_per_interval")), ("bytes fetched", get("bytes_fetched_per_interval")),
+    ("bytes published", get("bytes_published_per_interval")), ("baseline", get("baseline")), ("left out because", get("skipped")), ("runs", get("runs")),
 ]
 
 
@@ -283,12 +310,15 @@ def sync(directory):
                       "the table names that baseline. The scale is logarithmic.")
     fewest = min(row.get("nodes") or 0 for row in data)
     for index, (title, prefixes) in enumerate(FAMILIES):
-        some = [row for row in of_numbers(data, "p50_ns") if row["case"].startswith(prefixes)
+        some = [row for row in rows.of_numbers(data, "p50_ns") if row["case"].startswith(prefixes)
                 and (row.get("nodes") or 0) == fewest]
         if some:
             section.plots.append(plots.pairs("sync-%d" % index, title,
                                              [(sync_label(row), row["p50_ns"], row.get("baseline_p50_ns") or None)
                                               for row in some]))
+    curves = (sweeps.publish_curves([row for row in data if (row.get("nodes") or 0) == fewest]),
+              sweeps.storm_curves(data, sync_label))
+    section.plots += [plot for plot in curves if plot]
     section.tables.append(full_table("All cases of sync", data, SYNC_COLUMNS))
     return section
 
@@ -326,33 +356,45 @@ APP_COLUMNS = [
     ("time by MPI's", get("to_mpi")), ("rate", get("rate")), ("", get("rate_unit")), ("faults", get("faults")),
     ("bytes fetched", get("bytes_fetched")), ("bytes published", get("bytes_published")),
     ("outside [s]", get("outside_seconds")), ("compute [s]", get("compute_seconds")), ("faults [s]", get("fault_seconds")),
-    ("barriers [s]", get("barrier_seconds")), ("other [s]", get("other_seconds")), ("problem", get("parameters")),
+    ("trap and return [s]", get("fault_trap_seconds")), ("data [s]", get("fault_data_seconds")),
+    ("CONTINUE [s]", get("fault_map_seconds")), ("rest of faults [s]", get("fault_rest_seconds")),
+    ("a load's fault [µs]", get_us("fault_read_mean_ns")), ("a store's", get_us("fault_write_mean_ns")),
+    ("an upgrade", get_us("fault_upgrade_mean_ns")), ("lock [s]", get("lock_seconds")), ("unlock [s]", get("unlock_seconds")),
+    ("atomics [s]", get("atomic_seconds")), ("barriers [s]", get("barrier_seconds")), ("other [s]", get("other_seconds")),
+    ("of that prefetching [s]", get("prefetch_seconds")), ("publishing, un-mapping [s]", get("consistency_seconds")),
+    ("traced run [s]", get("anatomy_seconds")), ("faults left out", get("faults_left_out")), ("problem", get("parameters")),
     ("runs", get("runs")),
 ]
-# Where an application's time goes, in words.
-PARTS = {"compute_seconds": "computing", "fault_seconds": "faults", "together": "computing and faults",
-         "barrier_seconds": "barriers", "other_seconds": "other calls"}
+# Where an application's time goes: in words, and the fields that add up to it.
+PARTS = {
+    "computing": ("compute_seconds",), "computing and faults": (),
+    "faults: trap and return": ("fault_trap_seconds",), "faults: CONTINUE": ("fault_map_seconds",),
+    "faults: data, twins": ("fault_data_seconds", "fault_rest_seconds"), "locks": ("lock_seconds", "unlock_seconds"),
+    "atomics": ("atomic_seconds",), "barriers: waiting": ("barrier_seconds",), "prefetching": ("prefetch_seconds",),
+    "publishing, un-mapping; messages": ("consistency_seconds",),
+}
 
 
 def parts_of(row):
-    """{part: ns}; where faults are not timed, what is outside of calls is computing and faults together."""
+    """{part: ns}. A run that was not taken apart (--anatomy) does not tell computing from faults, nor calls from others."""
+    parts = {words: 1e9 * sum(row.get(name) or 0 for name in names) for words, names in PARTS.items()}
     if not rows.is_number(row.get("compute_seconds")):
-        row = {**row, "together": row.get("outside_seconds")}
-    return {words: 1e9 * (row.get(part) or 0) for part, words in PARTS.items()}
+        parts["computing and faults"] = 1e9 * (row.get("outside_seconds") or 0)
+    if not rows.is_number(row.get("consistency_seconds")):
+        parts["publishing, un-mapping; messages"] = 1e9 * (row.get("other_seconds") or 0)
+    return parts
 
 
-def parts_plot(data):
-    """Of the runs with the most workers, in Minorca's form; None: the parts are not told."""
+def parts_plot(plot, name, data):
+    """Of the runs with the most workers, in each form; None: the parts are not told."""
     bars = []
-    for name in dict.fromkeys(app_name(row) for row in data):
-        some = [row for row in data if app_name(row) == name and row.get("form") == "dsm"
+    for variant in dict.fromkeys(app_name(row) for row in data):
+        some = [row for row in data if app_name(row) == variant and row.get("form") in ("threads", "mpi", "dsm")
                 and rows.is_number(row.get("barrier_seconds"))]
-        if some:
-            row = max(some, key=workers_of)
-            bars.append(("%s, %s" % (name, rows.counted(workers_of(row), "worker", "workers")),
-                         parts_of(row)))
-    parts = [part for part in PARTS.values() if any(values[part] for _, values in bars)]
-    return plots.stacked("app-parts", "Where the time goes, in Minorca's form", bars, parts) if bars else None
+        most = max(map(workers_of, some), default=0)
+        bars += [("%s, %s, %s" % (variant, FORMS[row["form"]][0], rows.counted(most, "worker", "workers")), parts_of(row))
+                 for row in sorted(some, key=lambda row: -FORMS[row["form"]][1]) if workers_of(row) == most]
+    return plots.stacked(plot, "Where the time goes: " + name, bars, list(PARTS)) if bars else None
 
 
 def against_mpi(data):
@@ -366,7 +408,9 @@ def applications(directory):
     data = rows.merged([row for row in directory.of("app") if not row.get("traced")], directory.known)
     if not data:
         return "Applications, and their speed-up: no result of bench/apps."
-    section = Section("applications", "Applications", "Speed-up of the same computation in three forms, over the serial program of the same run.")
+    section = Section("applications", "Applications", "Speed-up of the same computation in three forms, over the serial program of the "
+                      "same run; and where the time goes, a mean over workers. How the time of the Minorca form is split into "
+                      "computing, faults and calls is known by a run more, in which faults were traced.")
     by_name = {}
     for row in data:
         by_name.setdefault(app_name(row), []).append(row)
@@ -381,9 +425,9 @@ def applications(directory):
                 lines.append(plots.Line(label, [x for x, _ in points], [y for _, y in points], colour))
         if lines:
             section.plots.append(plots.speed_up("app-%d" % index, name, lines))
-    parts = parts_plot(data)
-    if parts:
-        section.plots.append(parts)
+    for name in dict.fromkeys(str(row.get("name")) for row in data):
+        section.plots.append(parts_plot("app-parts-" + name, name, [row for row in data if str(row.get("name")) == name]))
+    section.plots = [plot for plot in section.plots if plot]
     section.tables.append(full_table("All applications", data, APP_COLUMNS))
     return section
 
@@ -416,7 +460,7 @@ def faults_by_page(directory):
 
 # --- the rest --------------------------------------------------------------------------------------------------------
 
-SHOWN = ("fault_latency", "fault_anatomy", "sync", "app", "fault_trace")
+SHOWN = ("fault_latency", "fault_anatomy", "fault_kernel", "sync", "app", "fault_trace")
 
 
 def others(directory):

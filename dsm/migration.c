@@ -1,0 +1,462 @@
+/*
+ * The calls of a migration, and what its two sides have in common: words, waiting, progress. See migration.h.
+ *
+ * The source alone decides who holds the region, and says it once for each epoch: by writing `switched` or
+ * `source_over` to the destination. What goes wrong before leaves the region with it. A destination that
+ * wants to cancel asks (`target_over`), and waits for what the source says. It holds the region from when it
+ * reads `switched`, and says so (`resumed`) before its user may go on.
+ */
+#include "dsm/migration.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "dsm/clock.h"
+#include "dsm/lane.h"
+#include "dsm/peers.h"
+#include "dsm/region.h"
+#include "dsm/report.h"
+#include "dsm/runtime.h"
+#include "kernel/memory.h"
+
+/* How often an application is told that does not ask. */
+#define TELL_NS 200000000u
+
+/* --- making ----------------------------------------------------------------------------------------------
+ */
+
+size_t migration_words_bytes(size_t blocks)
+{
+	return sizeof(struct migration_words) + (blocks + 63) / 64 * sizeof(uint64_t);
+}
+
+/* Small pages need none: they are one block. Those of 1 GiB would cost too much. */
+size_t migration_spare_bytes(size_t page_bytes, size_t pages)
+{
+	size_t spares = pages / 4 + 1 < MIGRATION_SPARES_MAX ? pages / 4 + 1 : MIGRATION_SPARES_MAX;
+
+	return page_bytes == 2 * MIB ? spares * page_bytes : 0;
+}
+
+int migration_create(struct dsm_region *r)
+{
+	size_t words = (r->table.count + 63) / 64;
+	struct migration *m = aligned_alloc(64, (sizeof *m + 63) / 64 * 64);
+
+	if (!m)
+		return -ENOMEM;
+	memset(m, 0, sizeof *m);
+	m->stored = calloc(words, sizeof *m->stored);
+	m->sending = calloc(words, sizeof *m->sending);
+	m->complete = calloc(words, sizeof *m->complete);
+	m->region = r;
+	m->words = (struct migration_words *)(void *)r->versions;
+	m->holder = r->home.home_node;
+	m->uffd = m->pagemap = -1;
+	r->migration = m;
+	return m->stored && m->sending && m->complete ? 0 : -ENOMEM; /* the caller destroys it */
+}
+
+void migration_destroy(struct dsm_region *r)
+{
+	struct migration *m = r->migration;
+
+	if (!m)
+		return;
+	atomic_store(&m->stop, true);
+	if (m->background_runs)
+		pthread_join(m->background, NULL);
+	migration_untrack(m);
+	free(m->stored);
+	free(m->sending);
+	free(m->complete);
+	free(m);
+	r->migration = NULL;
+}
+
+void migration_reset_pages(struct dsm_region *r, bool in_file)
+{
+	for (size_t page = 0; page < r->table.count; page++) {
+		r->table.pages[page].state = PAGE_UNMAPPED;
+		r->table.pages[page].flags = in_file ? PAGE_IN_FILE : 0;
+	}
+	for (size_t word = 0; word < (r->table.count + 63) / 64; word++)
+		atomic_store_explicit(&r->migration->complete[word], 0, memory_order_relaxed);
+}
+
+/* --- words -----------------------------------------------------------------------------------------------
+ */
+
+int migration_put(struct migration *m, const void *first, size_t count)
+{
+	size_t offset = (size_t)((const unsigned char *)first - (const unsigned char *)m->words);
+	sigset_t saved;
+
+	runtime_block_signals(&saved);
+	struct lane *lane = lane_acquire();
+	int error = runtime.ops->post_write(runtime.transport, lane, m->peer, SEGMENT_VERSIONS(m->region->id),
+					    offset, first, count * sizeof(uint64_t));
+	int completed = runtime.ops->complete(runtime.transport, lane);
+	lane_release(lane);
+	runtime_unblock_signals(&saved);
+	return peers_note(m->peer, error ? error : completed);
+}
+
+int migration_tell(struct migration *m, _Atomic uint64_t *word, uint64_t value)
+{
+	atomic_store_explicit(word, value, memory_order_relaxed); /* the transport orders what it writes */
+	return migration_put(m, word, 1);
+}
+
+static uint64_t value_of(const _Atomic uint64_t *word)
+{
+	/* Acquire: pairs with the order of the other side's writes. */
+	return word ? atomic_load_explicit(word, memory_order_acquire) : 0;
+}
+
+/* Before the switch. The source does it by itself; the destination asks, and waits on. */
+static int request_cancel(struct migration *m)
+{
+	if (m->switched)
+		return 0;
+	return m->role == ROLE_SOURCE ? -ECANCELED : migration_tell(m, &m->words->target_over, m->epoch);
+}
+
+int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Atomic uint64_t *over,
+		   const _Atomic uint64_t *beat)
+{
+	uint64_t beats = value_of(beat);
+	struct wait wait = {0};
+
+	while (value_of(word) != m->epoch) {
+		if (over && value_of(over) == m->epoch)
+			return -ECANCELED;
+		if (atomic_exchange(&m->cancel, false)) {
+			int error = request_cancel(m);
+			if (error)
+				return error;
+		}
+		if (beats != value_of(beat)) {
+			beats = value_of(beat);
+			wait.deadline_ns = 0; /* it gets on: the bound begins anew, and we go on sleeping */
+		}
+		enum wait_turn turn = wait_turn(&wait);
+		/* Once more: the word may have been the last that it did. */
+		if (turn == WAIT_ASK && peers_ask(m->peer) && value_of(word) != m->epoch)
+			return -EHOSTDOWN;
+		if (turn == WAIT_OVER)
+			return -ETIMEDOUT;
+		migration_report(m);
+	}
+	return 0;
+}
+
+/* --- progress --------------------------------------------------------------------------------------------
+ */
+
+static struct dsm_migration_progress progress_of(const struct migration *m)
+{
+#define NOW(field) atomic_load_explicit(&m->progress.field, memory_order_relaxed)
+	return (struct dsm_migration_progress){
+	    .step = (enum dsm_migration_step)NOW(step),
+	    .rounds = NOW(rounds),
+	    .pages = m->region->table.count,
+	    .pages_left = NOW(pages_left),
+	    .bytes_precopied = NOW(bytes_precopied),
+	    .bytes_switched = NOW(bytes_switched),
+	    .bytes_mapped = NOW(bytes_mapped),
+	    .bytes_fetched = NOW(bytes_fetched),
+	    .faults = NOW(faults),
+	    .faults_current = NOW(faults_current),
+	    .faults_early = NOW(faults_early),
+	    .begun_ns = NOW(begun_ns),
+	    .switched_ns = NOW(switched_ns),
+	    .resumed_ns = NOW(resumed_ns),
+	    .mapped_ns = NOW(mapped_ns),
+	    .done_ns = NOW(done_ns),
+	};
+#undef NOW
+}
+
+static void tell_application(struct migration *m)
+{
+	struct dsm_migration_progress progress = progress_of(m);
+
+	m->told_ns = clock_ns();
+	if (m->options.on_progress)
+		m->options.on_progress(m->region, &progress, m->options.argument);
+}
+
+void migration_step(struct migration *m, enum dsm_migration_step step)
+{
+	atomic_store(&m->progress.step, step);
+	tell_application(m);
+}
+
+void migration_report(struct migration *m)
+{
+	if (m->options.on_progress && clock_ns() - m->told_ns > TELL_NS)
+		tell_application(m);
+}
+
+void migration_throttle(const struct migration *m, uint64_t bytes, uint64_t since_ns)
+{
+	uint64_t passed_ns = clock_ns() - since_ns;
+	double due_ns = m->options.bytes_per_s ? (double)bytes * 1e9 / (double)m->options.bytes_per_s : 0;
+
+	if (due_ns <= (double)passed_ns)
+		return;
+	uint64_t ns = (uint64_t)due_ns - passed_ns;
+	struct timespec pause = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+	nanosleep(&pause, NULL);
+}
+
+int dsm_migrate_progress(const dsm_region *r, struct dsm_migration_progress *out)
+{
+	if (!r || !r->migration)
+		return -EINVAL;
+	*out = progress_of(r->migration);
+	return 0;
+}
+
+int dsm_migrate_holder(const dsm_region *r)
+{
+	return r && r->migration ? __atomic_load_n(&r->migration->holder, __ATOMIC_RELAXED) : -EINVAL;
+}
+
+/* --- beginning, on both sides ------------------------------------------------------------------------------
+ */
+
+/* The node's other half of a migration that is about to begin. */
+static int check_begin(const dsm_region *r, int peer, const struct dsm_migration_options *options,
+		       bool as_source)
+{
+	if (!runtime.started || !r || !r->migration || peer < 0 || peer >= runtime.nodes ||
+	    peer == runtime.node)
+		return -EINVAL;
+	if (options && (options->mode < DSM_MIGRATION_MINOR || options->mode > DSM_MIGRATION_STOP_AND_COPY))
+		return -EINVAL;
+	const struct migration *m = r->migration;
+	if (m->role != ROLE_NONE || (m->holder == runtime.node) != as_source ||
+	    atomic_load(&m->progress.step) == DSM_MIGRATION_LOST)
+		return -EINVAL;
+	return 0;
+}
+
+static void begin(struct migration *m, enum migration_role role, int peer,
+		  const struct dsm_migration_options *options)
+{
+	m->options = options ? *options : (struct dsm_migration_options){0};
+	m->role = role;
+	m->peer = peer;
+	m->switched = false;
+	atomic_store(&m->cancel, false);
+	memset(&m->progress, 0, sizeof m->progress);
+	atomic_store(&m->progress.begun_ns, clock_ns());
+}
+
+int migration_settle(struct migration *m, int error, const char *what)
+{
+	static const char *const meaning = "it stays where it was";
+
+	if (!error)
+		return 0;
+	if (error == -ETIMEDOUT)
+		report("%s: node %d got nothing done for %g s (MINORCA_TIMEOUT); region %s: %s", what,
+		       m->peer, (double)runtime.settings.timeout_ns / 1e9, m->region->name, meaning);
+	if (m->role == ROLE_SOURCE) {
+		/* If this does not arrive, the destination is lost, or notices that we are. */
+		migration_tell(m, &m->words->source_over, m->epoch);
+		migration_untrack(m);
+	}
+	m->role = ROLE_NONE;
+	migration_step(m, DSM_MIGRATION_CANCELLED);
+	return peers_tell(error, what, meaning);
+}
+
+static int offer(struct migration *m)
+{
+	struct migration_words *words = m->words;
+
+	m->epoch++;
+	atomic_store(&words->offer_node, (uint64_t)runtime.node);
+	atomic_store(&words->offer_mode, (uint64_t)m->options.mode);
+	int error = migration_put(m, &words->offer_node, 2);
+	if (!error)
+		error = migration_tell(m, &words->offered, m->epoch);
+	if (!error)
+		error = migration_wait(m, &words->answered, &words->target_over, &words->target_beat);
+	return error ? error : -(int)atomic_load(&words->answer_error);
+}
+
+int dsm_migrate_begin(dsm_region *r, int to, const struct dsm_migration_options *options)
+{
+	int saved_errno = errno, error = check_begin(r, to, options, true);
+
+	if (error)
+		return error;
+	struct migration *m = r->migration;
+	begin(m, ROLE_SOURCE, to, options);
+	error = offer(m);
+	if (!error)
+		error = migration_track(m);
+	if (!error)
+		migration_step(m, DSM_MIGRATION_COPYING);
+	error = migration_settle(m, error, "dsm_migrate_begin()");
+	errno = saved_errno;
+	return error;
+}
+
+static bool is_withdrawn(const struct migration *m)
+{
+	return value_of(&m->words->source_over) >= value_of(&m->words->offered);
+}
+
+/* Waits for an offer that is newer than all that this node has seen. */
+static int await_offer(struct migration *m)
+{
+	struct wait wait = {0};
+
+	while (value_of(&m->words->offered) <= m->epoch || is_withdrawn(m)) {
+		enum wait_turn turn = wait_turn(&wait);
+		if (atomic_exchange(&m->cancel, false))
+			return -ECANCELED;
+		if (turn == WAIT_ASK && peers_ask(m->peer))
+			return -EHOSTDOWN;
+		if (turn == WAIT_OVER)
+			return -ETIMEDOUT;
+	}
+	m->epoch = value_of(&m->words->offered);
+	return 0;
+}
+
+/* Memory for all pages; for post-copy none, if it can be given back: that is what it is to show. */
+static int make_room(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+	bool empty = m->options.mode == DSM_MIGRATION_POST_COPY && runtime.ops->populate;
+	size_t piece = r->bytes < 64 * MIB ? r->bytes : 64 * MIB;
+	int error = empty ? memory_punch(r->fd, 0, r->file_bytes) : 0;
+
+	piece = piece < region_page_bytes(r) ? region_page_bytes(r) : piece;
+	for (size_t at = 0; at < r->bytes && !empty && !error; at += piece) {
+		error = memory_allocate(r->fd, at, r->bytes - at < piece ? r->bytes - at : piece);
+		if (error == -EINTR) { /* a signal of the application's */
+			error = 0;
+			at -= piece;
+			continue;
+		}
+		migration_tell(m, &m->words->target_beat, atomic_load(&m->words->target_beat) + 1);
+	}
+	migration_reset_pages(r, !empty);
+	return error;
+}
+
+static int answer(struct migration *m)
+{
+	struct migration_words *words = m->words;
+	int error = await_offer(m);
+
+	if (error)
+		return error;
+	bool fits = value_of(&words->offer_node) == (uint64_t)m->peer &&
+		    value_of(&words->offer_mode) == (uint64_t)m->options.mode;
+	/* All that the source will write for this epoch, before it may. */
+	atomic_store(&words->map_pages, 0);
+	error = fits ? make_room(m) : -EPROTO;
+	if (error == -EPROTO)
+		report("dsm_migrate_accept(): node %d offers region %s in mode %d; this node expects it from "
+		       "node %d "
+		       "in mode %d",
+		       (int)value_of(&words->offer_node), m->region->name, (int)value_of(&words->offer_mode),
+		       m->peer, (int)m->options.mode);
+	atomic_store(&words->answer_error, (uint64_t)-error);
+	m->peer =
+	    (int)value_of(&words->offer_node) < runtime.nodes ? (int)value_of(&words->offer_node) : m->peer;
+	int told = migration_put(m, &words->answer_error, 1);
+	if (!told)
+		told = migration_tell(m, &words->answered, m->epoch);
+	return error ? error : told;
+}
+
+int dsm_migrate_accept(dsm_region *r, int from, const struct dsm_migration_options *options)
+{
+	int saved_errno = errno, error = check_begin(r, from, options, false);
+
+	if (error)
+		return error;
+	struct migration *m = r->migration;
+	begin(m, ROLE_TARGET, from, options);
+	error = answer(m);
+	if (!error)
+		migration_step(m, DSM_MIGRATION_COPYING);
+	error = migration_settle(m, error, "dsm_migrate_accept()");
+	errno = saved_errno;
+	return error;
+}
+
+/* --- cancelling and finishing ------------------------------------------------------------------------------
+ */
+
+int dsm_migrate_cancel(dsm_region *r)
+{
+	if (!runtime.started || !r || !r->migration || r->migration->role == ROLE_NONE)
+		return -EINVAL;
+	if (atomic_load(&r->migration->progress.step) > DSM_MIGRATION_SWITCHING)
+		return -EALREADY;
+	atomic_store(&r->migration->cancel, true);
+	return 0;
+}
+
+/* The region is elsewhere: its memory is given back, and a touch of it is noticed. */
+static int let_go(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+	int error = uffd_register(r->uffd, r->app, r->bytes, modes, NULL);
+
+	if (!error && madvise(r->app, r->bytes, MADV_DONTNEED_LOCKED))
+		error = -errno;
+	/* Not what a device has pinned: it would go on using pages that are in no file. */
+	if (!error && runtime.ops->populate)
+		error = memory_punch(r->fd, 0, r->file_bytes);
+	migration_reset_pages(r, !runtime.ops->populate);
+	return error;
+}
+
+static int finish_source(struct migration *m)
+{
+	struct migration_words *words = m->words;
+	int error = migration_wait(m, &words->done, NULL, &words->target_beat);
+
+	if (error == -ETIMEDOUT)
+		return error; /* it may be called again */
+	m->role = ROLE_NONE;
+	int kept = let_go(m);
+	if (kept)
+		report("region %s is at node %d, and this node cannot give its own memory back: %s",
+		       m->region->name, m->peer, strerror(-kept));
+	atomic_store(&m->progress.done_ns, clock_ns());
+	migration_step(m, error ? DSM_MIGRATION_LOST : DSM_MIGRATION_DONE);
+	return error ? error : kept;
+}
+
+int dsm_migrate_finish(dsm_region *r)
+{
+	int saved_errno = errno;
+
+	if (!runtime.started || !r || !r->migration || !r->migration->switched)
+		return -EINVAL;
+	struct migration *m = r->migration;
+	int error = m->role == ROLE_SOURCE   ? finish_source(m)
+		    : m->role == ROLE_TARGET ? migration_join(m)
+					     : -EINVAL;
+	peers_tell(error, "dsm_migrate_finish()",
+		   m->holder == runtime.node ? "pages of a region that it held cannot be had"
+					     : "the region that it held is gone");
+	errno = saved_errno;
+	return error;
+}

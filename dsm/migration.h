@@ -1,0 +1,166 @@
+/*
+ * Regions that move (options.movable): what a node knows of one, and what goes between source and
+ * destination. The calls are in migration.c, what the source does in migration_source.c, what the destination
+ * does, its faults among them, in migration_target.c.
+ *
+ * The two talk by words: each has a struct migration_words, which the other writes one-sided and it reads by
+ * itself. Each migration has an epoch, greater than that of all before it, so that what was left of an
+ * earlier one says nothing.
+ */
+#ifndef MINORCA_DSM_MIGRATION_H
+#define MINORCA_DSM_MIGRATION_H
+
+#include <minorca.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dsm_region;
+struct lane;
+
+/* --- words -----------------------------------------------------------------------------------------------
+ */
+
+/* In place of a region's version table. Words that a side writes to the other it stages in its own copy,
+ * which the other does not write: the roles do not change within an epoch. */
+struct migration_words {
+	/* By the source. */
+	_Alignas(64) _Atomic uint64_t offer_node; /* who offers, and how; */
+	_Atomic uint64_t offer_mode;
+	_Atomic uint64_t offered;		   /* then the epoch */
+	_Alignas(64) _Atomic uint64_t source_beat; /* counts what the source gets done */
+	_Atomic uint64_t source_over;		   /* the epoch that it has given up */
+	_Alignas(64) _Atomic uint64_t state_bytes; /* after the state; */
+	_Atomic uint64_t switched;		   /* then the epoch */
+	_Alignas(64) _Atomic uint64_t map_pages;   /* how many pages of the map are there; after them */
+
+	/* By the destination. */
+	_Alignas(64) _Atomic uint64_t answer_error;  /* an errno, or 0; */
+	_Atomic uint64_t answered;		     /* then the epoch */
+	_Atomic uint64_t resumed, done, target_over; /* epochs */
+	_Alignas(64) _Atomic uint64_t target_beat;
+
+	_Alignas(64) unsigned char state[DSM_MIGRATION_STATE_BYTES];
+	_Alignas(64) _Atomic uint64_t map[]; /* a bit for each block: 1: out of date at the destination */
+};
+
+/** Their size for a region of so many blocks. */
+size_t migration_words_bytes(size_t blocks);
+
+/* --- of one region ---------------------------------------------------------------------------------------
+ */
+
+enum migration_role { ROLE_NONE, ROLE_SOURCE, ROLE_TARGET };
+
+/* How the source finds stores. */
+enum migration_tracking { TRACKING_NONE, TRACKING_BY_KERNEL, TRACKING_BY_FAULTS };
+
+/* A page in the spare pages of the region's file, as it was written to the destination. */
+#define MIGRATION_SPARES_MAX 32
+
+struct migration {
+	/* Written by the thread that makes the calls, while no other is at it. */
+	struct dsm_region *region;
+	struct migration_words *words; /* this node's; immutable */
+	enum migration_role role;
+	int holder, peer;
+	uint64_t epoch;
+	struct dsm_migration_options options;
+	atomic_bool cancel; /* somebody asks for it */
+	bool switched;
+	uint64_t told_ns; /* when on_progress() was last called */
+
+	/* Source. */
+	enum migration_tracking tracking;
+	int uffd, pagemap;
+	_Atomic uint64_t *stored; /* a bit for each page: found stored to, and not sent since */
+	uint64_t *sending;	  /* a bit for each page: what this round sends */
+	unsigned int spares, next_spare;
+	size_t spare_page[MIGRATION_SPARES_MAX]; /* plus one; 0: none */
+	uint64_t bytes_sent;			 /* in this round */
+	uint64_t asked_ns;			 /* when the destination was last asked whether it lives */
+
+	/* Destination. */
+	atomic_bool resolves;	    /* faults are: from the switch on */
+	_Atomic uint64_t *complete; /* a bit for each page: nothing is missing; set under its lock */
+	atomic_int demand;	    /* faults being resolved: the background steps back */
+	atomic_size_t latest;	    /* page of the latest fault */
+	atomic_bool stop;	    /* ends the background */
+	pthread_t background;
+	bool background_runs;
+
+	/* Counters are added to by any thread. */
+	struct {
+		atomic_uint step, rounds;
+		_Atomic uint64_t pages_left, bytes_precopied, bytes_switched, bytes_mapped, bytes_fetched,
+		    faults, faults_current, faults_early, begun_ns, switched_ns, resumed_ns, mapped_ns,
+		    done_ns;
+	} progress;
+};
+
+/** Makes it for a region that has its memory. @return 0 or -ENOMEM. */
+int migration_create(struct dsm_region *region);
+/** Ends what is under way, and frees it. */
+void migration_destroy(struct dsm_region *region);
+
+/** Bytes of spare pages behind the region in its file, for pages of this size: copies of pages that were
+ * sent. */
+size_t migration_spare_bytes(size_t page_bytes, size_t pages);
+
+/** fault_resolve(), of a movable region; the page is locked. Async-signal-safe. */
+int migration_fault(struct lane *lane, struct dsm_region *region, size_t page, bool write, bool present);
+
+/* --- between its files -----------------------------------------------------------------------------------
+ */
+
+/** Bits of a set of pages, or of blocks. */
+static inline bool bit_is_set(const _Atomic uint64_t *words, size_t bit)
+{
+	/* Acquire: pairs with bit_set(). */
+	return atomic_load_explicit(&words[bit / 64], memory_order_acquire) >> (bit % 64) & 1;
+}
+
+static inline void bit_set(_Atomic uint64_t *words, size_t bit)
+{
+	atomic_fetch_or_explicit(&words[bit / 64], (uint64_t)1 << (bit % 64), memory_order_release);
+}
+
+/** Writes words [@first, @first + @count) of this node's migration_words to the peer's, after all that was
+ * posted before. @return 0 or -errno. */
+int migration_put(struct migration *m, const void *first, size_t count);
+
+/** Sets a word of this node's, and puts it. */
+int migration_tell(struct migration *m, _Atomic uint64_t *word, uint64_t value);
+
+/**
+ * Waits until @word is the epoch. Ends early if the other side gives up (@over is the epoch), is lost, or
+ * @beat does not move for MINORCA_TIMEOUT; @over, @beat NULL: it has none.
+ */
+int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Atomic uint64_t *over,
+		   const _Atomic uint64_t *beat);
+
+/** The end of a call before the switch: with an error, the migration is over, and the source holds the region
+ * as before. Reports it, and returns it. */
+int migration_settle(struct migration *m, int error, const char *what);
+
+/** Notes the step, and tells the application. */
+void migration_step(struct migration *m, enum dsm_migration_step step);
+/** Tells the application, if some time has passed since. */
+void migration_report(struct migration *m);
+
+/** Waits until @bytes, sent or read since @since_ns, keep within bytes_per_s. */
+void migration_throttle(const struct migration *m, uint64_t bytes, uint64_t since_ns);
+
+/** Of all pages of this node: not mapped; @in_file: their memory is there. Nobody faults meanwhile. */
+void migration_reset_pages(struct dsm_region *region, bool in_file);
+
+/** The source's part of dsm_migrate_begin(): finding stores. @return 0 or -errno. */
+int migration_track(struct migration *m);
+void migration_untrack(struct migration *m);
+
+/** The destination's part of dsm_migrate_finish(). */
+int migration_join(struct migration *m);
+
+#endif

@@ -1,0 +1,516 @@
+/*
+ * The source of a migration: rounds of pre-copy, the switch, the map.
+ *
+ * Why nothing is missed. A page is write-protected first and copied after: a store that the copy does not
+ * have faults, and the next scan finds the page (kernel: PAGEMAP_SCAN protects and tells in one step). What
+ * the last scan before the switch found and no round has copied is in `stored`; so is what a scan finds once
+ * the user is paused. Those are the pages that the map calls out of date, and all others are at the
+ * destination as they are here.
+ *
+ * Which blocks of a large page are: those that differ from what was sent. So a large page that is found
+ * stored to is copied to a spare page and sent from there; while its spare page is not needed for another,
+ * the two are compared. (In the first round pages are sent as they are: most are not stored to again.)
+ */
+#include "dsm/migration.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dsm/clock.h"
+#include "dsm/lane.h"
+#include "dsm/peers.h"
+#include "dsm/region.h"
+#include "dsm/report.h"
+#include "dsm/runtime.h"
+#include "kernel/memory.h"
+#include "kernel/pagemap.h"
+#include "kernel/uffd.h"
+
+#define ROUNDS_MAX 8u
+/* Written at once: between two of these, cancelling is noticed. */
+#define SEND_BYTES ((size_t)1 << 20)
+/* Pages of a step of the map. */
+#define MAP_PAGES ((size_t)4096)
+#define FOUND_AT_ONCE 256
+#define ASK_NS 20000000u
+
+/* --- finding stores ----------------------------------------------------------------------------------------
+ */
+
+/* A page of the round: see take_stored(). */
+static bool is_sending(const struct migration *m, size_t page)
+{
+	return m->sending[page / 64] >> (page % 64) & 1;
+}
+
+static void note_stored(struct migration *m, size_t first, size_t count)
+{
+	for (size_t page = first; page < first + count; page++)
+		bit_set(m->stored, page);
+}
+
+/* Those that were stored to since they were protected: protects them, and notes them, or does not care. */
+static int scan_by_kernel(struct migration *m, size_t first, size_t count, bool note)
+{
+	struct dsm_region *r = m->region;
+	unsigned char *at = region_app(r, first), *end = region_app(r, first + count);
+	struct page_region found[FOUND_AT_ONCE];
+	int error = 0;
+
+	while (at < end && !error) {
+		const void *walk_end = end;
+		size_t parts = 0;
+		error = pagemap_scan_written(m->pagemap, at, (size_t)(end - at), found, FOUND_AT_ONCE, &parts,
+					     &walk_end);
+		for (size_t i = 0; i < parts && note && !error; i++)
+			note_stored(m, (size_t)(found[i].start - (uintptr_t)r->app) >> r->page_shift,
+				    (size_t)(found[i].end - found[i].start) >> r->page_shift);
+		at += (size_t)((const unsigned char *)walk_end - at);
+	}
+	return error;
+}
+
+/* By faults: those that are about to be sent had their protection lifted when they were noted. */
+static int protect_sending(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+	size_t pages = r->table.count;
+	int error = 0;
+
+	for (size_t page = 0, run; page < pages && !error; page += run + 1) {
+		for (run = 0; page + run < pages && is_sending(m, page + run);)
+			run++;
+		if (run)
+			error = uffd_writeprotect(r->uffd, region_app(r, page), run << r->page_shift, true);
+	}
+	return error;
+}
+
+/* Finds what was stored to in [@first, @first + @count) since the last time, and protects it again. */
+static int scan(struct migration *m, size_t first, size_t count)
+{
+	return m->tracking == TRACKING_BY_KERNEL ? scan_by_kernel(m, first, count, true) : 0;
+}
+
+static int track_by_kernel(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+
+	m->uffd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
+				UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+			    false, NULL);
+	if (m->uffd < 0)
+		return m->uffd;
+	m->pagemap = pagemap_open();
+	if (m->pagemap < 0)
+		return m->pagemap;
+	int error = uffd_register(m->uffd, r->app, r->bytes, UFFDIO_REGISTER_MODE_WP, NULL);
+	if (error)
+		return error;
+	m->tracking = TRACKING_BY_KERNEL;
+	return scan_by_kernel(m, 0, r->table.count, false); /* protects all */
+}
+
+static int track_by_faults(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+	int error = uffd_register(r->uffd, r->app, r->bytes, UFFDIO_REGISTER_MODE_WP, NULL);
+
+	if (error)
+		return error;
+	m->tracking = TRACKING_BY_FAULTS;
+	return uffd_writeprotect(r->uffd, r->app, r->bytes, true);
+}
+
+/* Spare pages: as many as there is memory for. */
+static void make_spares(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+	unsigned int wanted = (unsigned int)((r->file_bytes - r->bytes) >> r->page_shift);
+
+	memset(m->spare_page, 0, sizeof m->spare_page);
+	m->next_spare = 0;
+	for (m->spares = 0; m->spares < wanted; m->spares++)
+		if (memory_allocate(r->fd, r->bytes + ((size_t)m->spares << r->page_shift),
+				    region_page_bytes(r)))
+			break;
+}
+
+int migration_track(struct migration *m)
+{
+	bool by_kernel = runtime.kernel[KERNEL_UFFD_WP_ASYNC].available &&
+			 runtime.kernel[KERNEL_PAGEMAP_SCAN].available && !m->options.track_by_faults;
+	size_t pages = m->region->table.count;
+
+	for (size_t word = 0; word < (pages + 63) / 64; word++)
+		atomic_store_explicit(&m->stored[word], 0, memory_order_relaxed);
+	note_stored(m, 0, pages); /* the first round sends all */
+	atomic_store(&m->progress.pages_left, pages);
+	if (m->options.mode == DSM_MIGRATION_POST_COPY || m->options.mode == DSM_MIGRATION_STOP_AND_COPY)
+		return 0;
+	make_spares(m);
+	return by_kernel ? track_by_kernel(m) : track_by_faults(m);
+}
+
+void migration_untrack(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+
+	if (m->tracking != TRACKING_NONE)
+		uffd_unregister(m->tracking == TRACKING_BY_KERNEL ? m->uffd : r->uffd, r->app, r->bytes);
+	if (m->uffd >= 0)
+		close(m->uffd);
+	if (m->pagemap >= 0)
+		close(m->pagemap);
+	if (m->spares && runtime.ops->populate)
+		memory_punch(r->fd, r->bytes, r->file_bytes - r->bytes);
+	m->tracking = TRACKING_NONE;
+	m->uffd = m->pagemap = -1;
+	m->spares = 0;
+}
+
+/* --- sending -----------------------------------------------------------------------------------------------
+ */
+
+/* What goes out at once, on one lane, and is waited for together. */
+struct batch {
+	struct lane *lane;
+	size_t bytes;
+};
+
+static int post(struct migration *m, struct batch *batch, size_t offset, size_t to, size_t bytes)
+{
+	struct dsm_region *r = m->region;
+
+	batch->bytes += bytes;
+	return runtime.ops->post_write(runtime.transport, batch->lane, m->peer, SEGMENT_DATA(r->id), to,
+				       r->alias + offset, bytes);
+}
+
+/* By way of a spare page, which then is what the destination has. */
+static int post_copy(struct migration *m, struct batch *batch, size_t page)
+{
+	struct dsm_region *r = m->region;
+	unsigned int slot = m->next_spare++ % m->spares;
+	size_t offset = r->bytes + ((size_t)slot << r->page_shift);
+
+	for (unsigned int i = 0; i < m->spares; i++)
+		if (m->spare_page[i] == page + 1)
+			m->spare_page[i] = 0;
+	memcpy(r->alias + offset, region_alias(r, page), region_page_bytes(r));
+	m->spare_page[slot] = page + 1;
+	return post(m, batch, offset, page << r->page_shift, region_page_bytes(r));
+}
+
+/* Neighbours that the round sends, from @page on, as many as go out at once. */
+static size_t sending_run(const struct migration *m, size_t page)
+{
+	size_t most = SEND_BYTES >> m->region->page_shift, count = 0;
+
+	while (page + count < m->region->table.count && is_sending(m, page + count) &&
+	       count < (most ? most : 1))
+		count++;
+	return count;
+}
+
+static int post_batch(struct migration *m, struct batch *batch, size_t *page, bool copied)
+{
+	unsigned int shift = m->region->page_shift;
+	int error = 0;
+
+	while (*page < m->region->table.count && batch->bytes < SEND_BYTES && !error) {
+		size_t count = sending_run(m, *page);
+		/* A spare page may be used again only when it has been sent: one to a batch. */
+		if (count && copied)
+			error = post_copy(m, batch, *page);
+		else if (count)
+			error = post(m, batch, *page << shift, *page << shift, count << shift);
+		*page += count ? count : 1;
+	}
+	return error;
+}
+
+/* Sends what the round sends of the pages from @page on, until enough is under way, and waits for it. */
+static int send_batch(struct migration *m, size_t *page, bool copied)
+{
+	struct batch batch = {0};
+	sigset_t saved;
+
+	runtime_block_signals(&saved);
+	batch.lane = lane_acquire();
+	int error = post_batch(m, &batch, page, copied);
+	int completed = runtime.ops->complete(runtime.transport, batch.lane);
+	lane_release(batch.lane);
+	runtime_unblock_signals(&saved);
+	m->bytes_sent += batch.bytes;
+	return peers_note(m->peer, error ? error : completed);
+}
+
+/* What the other side, or the application, has to say meanwhile. */
+static int look_up(struct migration *m)
+{
+	struct migration_words *words = m->words;
+
+	migration_report(m);
+	if (atomic_exchange(&m->cancel, false) || atomic_load(&words->target_over) == m->epoch)
+		return -ECANCELED;
+	/* Memory of a dead process takes what is written to it. */
+	if (clock_ns() - m->asked_ns > ASK_NS) {
+		m->asked_ns = clock_ns();
+		if (peers_ask(m->peer))
+			return -EHOSTDOWN;
+	}
+	return migration_tell(m, &words->source_beat, atomic_load(&words->source_beat) + 1);
+}
+
+/*
+ * What was noted becomes what is sent. Only then is it protected, where faults note it, and only then is it
+ * read: who stores to it meanwhile has noted it anew, or stored before it was read.
+ */
+static int take_stored(struct migration *m)
+{
+	for (size_t word = 0; word < (m->region->table.count + 63) / 64; word++)
+		m->sending[word] = atomic_exchange(&m->stored[word], 0);
+	return m->tracking == TRACKING_BY_FAULTS ? protect_sending(m) : 0;
+}
+
+static size_t count_stored(const struct migration *m)
+{
+	size_t count = 0;
+
+	for (size_t word = 0; word < (m->region->table.count + 63) / 64; word++)
+		count += (size_t)__builtin_popcountll(atomic_load(&m->stored[word]));
+	return count;
+}
+
+/* @copied: large pages by way of spare pages. @paused: the user is, and nobody else is listened to. */
+static int send_stored(struct migration *m, bool copied, bool paused)
+{
+	uint64_t since_ns = clock_ns();
+	int error = take_stored(m);
+
+	m->bytes_sent = 0;
+	for (size_t page = 0; page < m->region->table.count && !error;) {
+		error = send_batch(m, &page, copied);
+		if (!error && !paused)
+			error = look_up(m);
+		if (!paused)
+			migration_throttle(m, m->bytes_sent, since_ns);
+	}
+	return error;
+}
+
+/* --- pre-copy ----------------------------------------------------------------------------------------------
+ */
+
+static uint64_t enough_bytes(const struct migration *m)
+{
+	uint64_t least = 4 * region_page_bytes(m->region), part = m->region->bytes / 1024;
+
+	if (m->options.enough_bytes)
+		return m->options.enough_bytes;
+	return part > least ? part : least;
+}
+
+/* Finds what the next round is to send. */
+static int end_round(struct migration *m)
+{
+	int error = scan(m, 0, m->region->table.count);
+
+	atomic_fetch_add(&m->progress.rounds, 1);
+	atomic_store(&m->progress.pages_left, count_stored(m));
+	atomic_fetch_add(&m->progress.bytes_precopied, m->bytes_sent);
+	return error;
+}
+
+static int make_rounds(struct migration *m)
+{
+	unsigned int most = m->options.rounds_max ? m->options.rounds_max : ROUNDS_MAX;
+	int error = 0;
+
+	for (unsigned int round = 0; round < most && !error; round++) {
+		if (round && atomic_load(&m->progress.pages_left) << m->region->page_shift <= enough_bytes(m))
+			break;
+		error = send_stored(m, round > 0 && m->spares > 0, false);
+		if (!error)
+			error = end_round(m);
+	}
+	return error;
+}
+
+int dsm_migrate_precopy(dsm_region *r)
+{
+	int saved_errno = errno;
+
+	if (!runtime.started || !r || !r->migration || r->migration->role != ROLE_SOURCE ||
+	    r->migration->switched)
+		return -EINVAL;
+	struct migration *m = r->migration;
+	int error = look_up(m);
+	if (!error && m->tracking != TRACKING_NONE)
+		error = make_rounds(m);
+	error = migration_settle(m, error, "dsm_migrate_precopy()");
+	errno = saved_errno;
+	return error;
+}
+
+/* --- the map -----------------------------------------------------------------------------------------------
+ */
+
+/* Blocks of a large page that are not as the destination has them. */
+static uint64_t differing_blocks(const struct migration *m, size_t page)
+{
+	const struct dsm_region *r = m->region;
+	const unsigned char *now = region_alias(r, page), *sent = NULL;
+	size_t block_bytes = (size_t)1 << r->block_shift;
+	uint64_t differ = 0;
+
+	for (unsigned int i = 0; i < m->spares && !sent; i++)
+		if (m->spare_page[i] == page + 1)
+			sent = r->alias + r->bytes + ((size_t)i << r->page_shift);
+	if (!sent)
+		return UINT64_MAX;
+	for (unsigned int b = 0; b < r->blocks_per_page; b++)
+		if (memcmp(now + b * block_bytes, sent + b * block_bytes, block_bytes))
+			differ |= (uint64_t)1 << b;
+	return differ;
+}
+
+/* Words of the map for pages [@first, @end); @first is a multiple of 64. */
+static size_t fill_map(struct migration *m, size_t first, size_t end)
+{
+	bool large = m->region->blocks_per_page > 1;
+	size_t word = large ? first : first / 64, words = large ? end - first : (end - first + 63) / 64;
+
+	for (size_t i = 0; i < words; i++) {
+		uint64_t bits = large ? (bit_is_set(m->stored, word + i) ? differing_blocks(m, word + i) : 0)
+				      : atomic_load(&m->stored[word + i]);
+		atomic_store_explicit(&m->words->map[word + i], bits, memory_order_relaxed);
+	}
+	return words;
+}
+
+/* A step of the map: what was stored to since the last scan is found, and all of it is told. */
+static int send_map_step(struct migration *m, size_t first, size_t end)
+{
+	bool large = m->region->blocks_per_page > 1;
+	int error = scan(m, first, end - first);
+
+	if (error)
+		return error;
+	size_t words = fill_map(m, first, end);
+	error = migration_put(m, &m->words->map[large ? first : first / 64], words);
+	if (!error)
+		error = migration_tell(m, &m->words->map_pages, end);
+	atomic_fetch_add(&m->progress.bytes_mapped, (words + 1) * sizeof(uint64_t));
+	return error;
+}
+
+/* Large pages take longer, to be compared: each is told of as soon as it is. */
+static int send_map(struct migration *m)
+{
+	size_t pages = m->region->table.count, step = m->region->blocks_per_page > 1 ? 1 : MAP_PAGES;
+	int error = 0;
+
+	for (size_t first = 0; first < pages && !error; first += step)
+		error = send_map_step(m, first, first + step < pages ? first + step : pages);
+	atomic_store(&m->progress.pages_left, count_stored(m));
+	return error;
+}
+
+/* --- the switch --------------------------------------------------------------------------------------------
+ */
+
+/* While the user is paused: what must be there before it goes on. */
+static int send_before(struct migration *m)
+{
+	int error = 0;
+
+	if (m->options.mode == DSM_MIGRATION_PRE_COPY)
+		error = scan(m, 0, m->region->table.count);
+	if (!error &&
+	    (m->options.mode == DSM_MIGRATION_PRE_COPY || m->options.mode == DSM_MIGRATION_STOP_AND_COPY)) {
+		error = send_stored(m, false, true);
+		atomic_fetch_add(&m->progress.bytes_switched, m->bytes_sent);
+	}
+	return error;
+}
+
+static int send_state(struct migration *m, const void *state, size_t bytes)
+{
+	struct migration_words *words = m->words;
+
+	memcpy(words->state, state, bytes);
+	atomic_store(&words->state_bytes, bytes);
+	int error = bytes ? migration_put(m, words->state, (bytes + 7) / 8) : 0;
+	if (!error)
+		error = migration_put(m, &words->state_bytes, 1);
+	atomic_fetch_add(&m->progress.bytes_switched, bytes);
+	return error;
+}
+
+/* Waits until the destination says that its user may go on. */
+static int hear_of_it(struct migration *m)
+{
+	int error = migration_wait(m, &m->words->resumed, NULL, &m->words->target_beat);
+
+	atomic_store(&m->progress.resumed_ns, clock_ns());
+	if (error == -ETIMEDOUT)
+		report(
+		    "dsm_migrate_switch(): node %d does not say that it has gone on with region %s; is it in "
+		    "dsm_migrate_await()?",
+		    m->peer, m->region->name);
+	if (error != -EHOSTDOWN)
+		return error ? -ENOTRECOVERABLE : 0;
+	/* It died. A word of its that is not here was not written, if writing is a store to our memory. */
+	return runtime.ops->memory_outlives_process ? error : -ENOTRECOVERABLE;
+}
+
+static int hand_over(struct migration *m, const void *state, size_t bytes)
+{
+	int error = look_up(m);
+
+	if (!error)
+		error = send_before(m);
+	if (!error)
+		error = send_state(m, state, bytes);
+	if (error)
+		return error;
+	m->switched = true; /* whatever becomes of the next write */
+	error = migration_tell(m, &m->words->switched, m->epoch);
+	if (!error)
+		error = hear_of_it(m);
+	if (error == -EHOSTDOWN && runtime.ops->memory_outlives_process)
+		m->switched = false; /* it never began */
+	return error;
+}
+
+int dsm_migrate_switch(dsm_region *r, const void *state, size_t bytes)
+{
+	int saved_errno = errno;
+
+	if (!runtime.started || !r || !r->migration || r->migration->role != ROLE_SOURCE ||
+	    r->migration->switched)
+		return -EINVAL;
+	if (bytes > DSM_MIGRATION_STATE_BYTES)
+		return -EMSGSIZE;
+	struct migration *m = r->migration;
+	atomic_store(&m->progress.switched_ns, clock_ns());
+	atomic_store(&m->progress.step, DSM_MIGRATION_SWITCHING); /* nobody is told: the user is paused */
+	int error = hand_over(m, state, bytes);
+	if (!m->switched) {
+		error = migration_settle(m, error, "dsm_migrate_switch()");
+	} else if (!error) {
+		__atomic_store_n(&m->holder, m->peer, __ATOMIC_RELAXED);
+		migration_step(m, DSM_MIGRATION_MAPPING);
+		if (m->options.mode == DSM_MIGRATION_MINOR)
+			error = send_map(m);
+		atomic_store(&m->progress.mapped_ns, clock_ns());
+		migration_untrack(m);
+		migration_step(m, DSM_MIGRATION_FETCHING);
+	}
+	errno = saved_errno;
+	return error;
+}
