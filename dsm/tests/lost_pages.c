@@ -292,6 +292,76 @@ static void reduction_begun_anew(void)
 	CHECK_EQUAL(dsm_reduce(numbers, sums, COUNT, DSM_UINT64, DSM_SUM), 0);
 }
 
+/* --- a region that moves ----------------------------------------------------------------------------------
+ */
+
+enum { MOVED = 64, STALE_STEP = 10 };
+
+/* Every tenth page is out of date, and can be had no more: that is told exactly, and all others are right. */
+static void lose_what_is_stale(dsm_region *r, volatile unsigned char *base, size_t page_bytes)
+{
+	struct dsm_page_range lost[MOVED];
+	size_t count = 0;
+
+	CHECK_EQUAL(base[0], 2); /* read while it could be */
+	atomic_store(&read_error, -ETIMEDOUT);
+	CHECK_EQUAL(base[page_bytes], 1);
+	CHECK(raises_sigbus(base + STALE_STEP * page_bytes, false));
+	CHECK_EQUAL(dsm_migrate_background(r), 0);
+	CHECK_EQUAL(dsm_migrate_finish(r), -ETIMEDOUT);
+	CHECK_EQUAL(dsm_migrate_lost(r, lost, MOVED, &count), 0);
+	CHECK_EQUAL(count, (MOVED - 1) / STALE_STEP);
+	for (size_t i = 0; i < count; i++) {
+		CHECK_EQUAL(lost[i].first, (i + 1) * STALE_STEP);
+		CHECK_EQUAL(lost[i].count, 1);
+	}
+	for (size_t page = 0; page < MOVED; page++) {
+		if (page && page % STALE_STEP == 0)
+			CHECK(raises_sigbus(base + page * page_bytes, page % 20 == 0));
+		else
+			CHECK_EQUAL(base[page * page_bytes], page ? 1 : 2);
+	}
+	atomic_store(&read_error, 0);
+	CHECK(raises_sigbus(base + STALE_STEP * page_bytes, false)); /* for good */
+}
+
+static void lost_while_moving(size_t page_bytes, enum dsm_delivery delivery)
+{
+	struct dsm_region_options options = {
+	    .page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .delivery = delivery, .movable = true};
+	struct dsm_migration_options how = {.no_background = true};
+	dsm_region *r;
+	size_t bytes;
+
+	nodes_case("a source that cannot be read, pages of %s, %s", nodes_page_name(page_bytes),
+		   nodes_delivery_name(delivery));
+	if (!nodes_have_pages(page_bytes, MOVED + 32, 2))
+		return;
+	if (!runtime.kernel[KERNEL_UFFD_POISON].available) {
+		nodes_skip("this kernel has no UFFDIO_POISON");
+		return;
+	}
+	if (!CHECK_EQUAL(dsm_region_create("moving", MOVED * page_bytes, &options, &r), 0))
+		return;
+	volatile unsigned char *base = dsm_region_base(r);
+	if (dsm_node() == 0) {
+		memset((void *)base, 1, MOVED * page_bytes);
+		CHECK_EQUAL(dsm_migrate_begin(r, 1, &how), 0);
+		CHECK_EQUAL(dsm_migrate_precopy(r), 0);
+		for (size_t page = 0; page < MOVED; page += STALE_STEP)
+			base[page * page_bytes] = 2;
+		CHECK_EQUAL(dsm_migrate_switch(r, NULL, 0), 0);
+	} else if (dsm_node() == 1) {
+		CHECK_EQUAL(dsm_migrate_accept(r, 0, &how), 0);
+		CHECK_EQUAL(dsm_migrate_await(r, NULL, 0, &bytes), 0);
+	}
+	CHECK_EQUAL(dsm_barrier(), 0); /* the map is there */
+	if (dsm_node() == 1)
+		lose_what_is_stale(r, base, page_bytes);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	CHECK_EQUAL(dsm_region_destroy(r), 0);
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = handle_sigbus};
@@ -303,6 +373,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < 2; i++)
 		for (enum dsm_delivery d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++)
 			lost_pages(nodes_page_sizes[i], d);
+	for (size_t i = 0; i < 2; i++)
+		for (enum dsm_delivery d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++)
+			lost_while_moving(nodes_page_sizes[i], d);
 	failing_publications(0);
 	failing_publications(6);
 	failing_write_unlock();

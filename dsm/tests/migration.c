@@ -7,6 +7,7 @@
  */
 #include "dsm/tests/nodes.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -227,6 +228,177 @@ static void ten_times(size_t page_bytes, size_t bytes)
 	end();
 }
 
+/* --- when it does not come to it ---------------------------------------------------------------------------
+ */
+
+static void cancel_when_copying(dsm_region *r, const struct dsm_migration_progress *progress, void *unused)
+{
+	(void)unused;
+	if (progress->step == DSM_MIGRATION_COPYING)
+		CHECK_EQUAL(dsm_migrate_cancel(r), 0);
+}
+
+/* The user goes on at the source and knows nothing of it; after that, the region can be moved. */
+static void cancelled_by(int who, bool by_faults)
+{
+	struct dsm_migration_options options = {.track_by_faults = by_faults}, cancelling = options;
+	size_t bytes = 0;
+
+	nodes_case("cancelled by the %s%s", who ? "destination" : "source",
+		   by_faults ? ", stores found by faults" : "");
+	begin(4 * KIB, 16 * MIB, DSM_DELIVERY_INLINE);
+	if (node == who)
+		cancelling.on_progress = cancel_when_copying;
+	if (node == 0)
+		go_on();
+	for (int i = 0; i < 3; i++) {
+		if (node == 0) {
+			int error = dsm_migrate_begin(region, 1, &cancelling);
+			while (!error) /* asked for, it comes soon */
+				error = dsm_migrate_precopy(region);
+			CHECK_EQUAL(error, -ECANCELED);
+			CHECK_EQUAL(dsm_migrate_switch(region, NULL, 0), -EINVAL);
+		} else if (node == 1) {
+			CHECK_EQUAL(dsm_migrate_accept(region, 0, &cancelling), 0);
+			CHECK_EQUAL(dsm_migrate_await(region, &user, sizeof user, &bytes), -ECANCELED);
+		}
+		CHECK_EQUAL(dsm_migrate_holder(region), 0);
+		CHECK_EQUAL(dsm_barrier(), 0);
+	}
+	if (node == 0)
+		move_away(1, &options);
+	else if (node == 1)
+		take_in(0, &options, 1);
+	CHECK_EQUAL(dsm_barrier(), 0);
+	if (node == 1) {
+		pause_it();
+		check_contents();
+	}
+	end();
+}
+
+static void misuse_is_refused(void)
+{
+	struct dsm_region_options cyclic = {.home = DSM_HOME_CYCLIC, .movable = true};
+	struct dsm_region_options sparse = {.home = DSM_HOME_NODE, .movable = true, .sparse = true};
+	struct dsm_migration_options unknown = {.mode = (enum dsm_migration_mode)9},
+				     post = {.mode = DSM_MIGRATION_POST_COPY};
+	struct dsm_migration_progress progress;
+	dsm_region *plain, *none = NULL;
+	uint64_t value;
+	size_t bytes;
+
+	nodes_case("misuse is refused");
+	CHECK_EQUAL(dsm_region_create("cyclic", 16 * KIB, &cyclic, &none), -EINVAL);
+	CHECK_EQUAL(dsm_region_create("sparse", 16 * KIB, &sparse, &none), -EINVAL);
+	CHECK_EQUAL(dsm_region_create("plain", 16 * KIB, NULL, &plain), 0);
+	CHECK_EQUAL(dsm_migrate_begin(plain, 1, NULL), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_holder(plain), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_progress(plain, &progress), -EINVAL);
+	CHECK_EQUAL(dsm_region_destroy(plain), 0);
+	begin(4 * KIB, 1 * MIB, DSM_DELIVERY_INLINE);
+	CHECK_EQUAL(dsm_home((const void *)base), 0);
+	CHECK_EQUAL(dsm_prefetch((const void *)base, 4096, true), -EFAULT);
+	CHECK_EQUAL(dsm_atomic_load((const uint64_t *)base, &value, DSM_RELAXED), -EFAULT);
+	CHECK_EQUAL(dsm_migrate_begin(region, node, NULL), -EINVAL); /* to itself, or not its to move */
+	CHECK_EQUAL(dsm_migrate_begin(region, dsm_nodes(), NULL), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_begin(region, 1 - node, &unknown), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_precopy(region), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_switch(region, NULL, 0), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_await(region, NULL, 0, &bytes), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_finish(region), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_cancel(region), -EINVAL);
+	CHECK_EQUAL(dsm_migrate_background(region), -EINVAL);
+	/* Each side means another way to do it. */
+	if (node == 0)
+		CHECK_EQUAL(dsm_migrate_begin(region, 1, &post), -EPROTO);
+	else if (node == 1)
+		CHECK_EQUAL(dsm_migrate_accept(region, 0, NULL), -EPROTO);
+	end();
+}
+
+static void too_small_a_buffer(void)
+{
+	size_t bytes = 0;
+
+	nodes_case("a buffer that the state does not fit in");
+	begin(4 * KIB, 1 * MIB, DSM_DELIVERY_INLINE);
+	if (node == 0) {
+		CHECK_EQUAL(dsm_migrate_begin(region, 1, NULL), 0);
+		CHECK_EQUAL(dsm_migrate_switch(region, &user, DSM_MIGRATION_STATE_BYTES + 1), -EMSGSIZE);
+		CHECK_EQUAL(dsm_migrate_switch(region, &user, sizeof user), 0);
+		CHECK_EQUAL(dsm_migrate_finish(region), 0);
+	} else if (node == 1) {
+		CHECK_EQUAL(dsm_migrate_accept(region, 0, NULL), 0);
+		CHECK_EQUAL(dsm_migrate_await(region, &user, 1, &bytes), -EMSGSIZE);
+		CHECK_EQUAL(dsm_migrate_await(region, &user, sizeof user, &bytes), 0);
+		CHECK_EQUAL(bytes, sizeof user);
+		CHECK_EQUAL(dsm_migrate_finish(region), 0);
+	}
+	CHECK_EQUAL(dsm_barrier(), 0);
+	end();
+}
+
+/* --- many faults at once
+ * ------------------------------------------------------------------------------------ */
+
+#define STORMERS 4
+static atomic_size_t wrong_in_storm;
+
+static void *touch_all(void *argument)
+{
+	size_t page_words = dsm_region_page_bytes(region) / sizeof *base, pages = words / page_words,
+	       wrong = 0;
+	uint64_t random = 1234567 + (uint64_t)(uintptr_t)argument;
+
+	for (size_t i = 0; i < 4 * pages; i++) {
+		size_t page = next_random(&random) % pages;
+		wrong += base[page * page_words + 7] != page + 1;
+	}
+	for (size_t page = 0; page < pages; page++)
+		wrong += base[page * page_words + 7] != page + 1;
+	atomic_fetch_add(&wrong_in_storm, wrong);
+	return NULL;
+}
+
+/* Threads touch everything at random while the background brings it over. */
+static void fault_storm(enum dsm_migration_mode mode, size_t page_bytes, size_t pages,
+			enum dsm_delivery delivery)
+{
+	struct dsm_migration_options options = {.mode = mode};
+	pthread_t threads[STORMERS];
+	size_t bytes, page_words = page_bytes / sizeof *base;
+
+	nodes_case("a storm of faults, %s, %s, %s", mode_name(mode), nodes_page_name(page_bytes),
+		   nodes_delivery_name(delivery));
+	if (!nodes_have_pages(page_bytes, pages + 32, 2))
+		return;
+	begin(page_bytes, pages * page_bytes, delivery);
+	if (node == 0) {
+		for (size_t page = 0; page < pages; page++)
+			base[page * page_words + 7] = page % 3 ? page + 1 : 0;
+		CHECK_EQUAL(dsm_migrate_begin(region, 1, &options), 0);
+		CHECK_EQUAL(dsm_migrate_precopy(region), 0);
+		for (size_t page = 0; page < pages; page += 3)
+			base[page * page_words + 7] = page + 1;
+		CHECK_EQUAL(dsm_migrate_switch(region, NULL, 0), 0);
+		CHECK_EQUAL(dsm_migrate_finish(region), 0);
+	} else if (node == 1) {
+		CHECK_EQUAL(dsm_migrate_accept(region, 0, &options), 0);
+		CHECK_EQUAL(dsm_migrate_await(region, NULL, 0, &bytes), 0);
+		atomic_store(&wrong_in_storm, 0);
+		for (size_t i = 0; i < STORMERS; i++)
+			CHECK_EQUAL(pthread_create(&threads[i], NULL, touch_all, (void *)i), 0);
+		for (size_t i = 0; i < STORMERS; i++)
+			pthread_join(threads[i], NULL);
+		CHECK_EQUAL(wrong_in_storm, 0);
+		CHECK_EQUAL(dsm_migrate_finish(region), 0);
+		tell_progress("moved");
+	}
+	CHECK_EQUAL(dsm_barrier(), 0);
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	nodes_begin(&argc, &argv);
@@ -240,5 +412,14 @@ int main(int argc, char **argv)
 	every_mode(2 * MIB, 64 * MIB, DSM_DELIVERY_THREAD_BLOCK, true);
 	ten_times(4 * KIB, 16 * MIB);
 	ten_times(2 * MIB, 64 * MIB);
+	for (int i = 0; i < 4; i++)
+		cancelled_by(i % 2, i > 1);
+	misuse_is_refused();
+	too_small_a_buffer();
+	for (enum dsm_delivery d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++) {
+		fault_storm(DSM_MIGRATION_MINOR, 4 * KIB, 4096, d);
+		fault_storm(DSM_MIGRATION_MINOR, 2 * MIB, 32, d);
+		fault_storm(DSM_MIGRATION_POST_COPY, 4 * KIB, 4096, d);
+	}
 	return nodes_end();
 }

@@ -56,12 +56,19 @@ footer { margin: 44px 0 28px; font-size: .9rem; }
 
 COLOURS = 10  # --series-0 and on
 
+
+def light_theme():
+    """{name: colour}, of what is defined first in STYLE."""
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", STYLE[:STYLE.index("@media")]))
+
+
 MARKS = {
     "line": '<path d="M1 6H21" stroke="{c}" stroke-width="3" stroke-linecap="round"/>',
     "dashed": '<path d="M1 6H21" stroke="{c}" stroke-width="2" stroke-dasharray="5 3"/>',
     "box": '<rect x="4" y="0" width="12" height="12" rx="2" fill="{c}"/>',
     "dot": '<circle cx="11" cy="6" r="5" fill="{c}"/>',
     "diamond": '<path d="M11 1l5 5-5 5-5-5z" fill="none" stroke="{c}" stroke-width="2"/>',
+    "square": '<rect x="6" y="1" width="10" height="10" fill="none" stroke="{c}" stroke-width="2"/>',
     "heat": '<rect x="0" y="1" width="7" height="10" fill="#2a78d6" fill-opacity=".25"/>'
             '<rect x="7" y="1" width="7" height="10" fill="#2a78d6" fill-opacity=".6"/>'
             '<rect x="14" y="1" width="7" height="10" fill="#2a78d6"/>',
@@ -116,7 +123,7 @@ def legend(entries):
 
 def figure(plot):
     return '<figure class="plot" id="%s"><h3 id="%s-title">%s</h3>%s%s</figure>' % (
-        plot.name, plot.name, escape(plot.title), plot.svg, legend(plot.legend))
+        plot.name, plot.name, escape(plot.title), plot.image, legend(plot.legend))
 
 
 def section(one):

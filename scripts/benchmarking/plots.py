@@ -1,7 +1,9 @@
-"""Plots as SVG for a page: text stays text, colours are the page's variables, and so follow its theme.
+"""Plots, for a page (PAGE) or for a paper (PAPER).
 
-Matplotlib draws with colours that stand for variables (INK for var(--ink), ...); theme() puts the variables in. What shows
-data has an id with "data-" in it, by which the test in a browser finds it. Plots are made for the width of a phone.
+For a page they are SVG: text stays text, colours are the page's variables, and so follow its theme. Matplotlib draws with
+colours that stand for variables (#b00001 for var(--ink), ...); theme() puts the variables in. What shows data has an id with
+"data-" in it, by which the test in a browser finds it. The page makes the legend. For a paper they are PDF, in the colours of
+the page's light theme, and have their legend above them. Plots are made for the width of a phone, or of a column.
 """
 
 import io
@@ -11,25 +13,45 @@ from dataclasses import dataclass, field
 
 import matplotlib
 
-from benchmarking.page import COLOURS
+from benchmarking.page import COLOURS, light_theme
 
 matplotlib.use("svg")
-from matplotlib import pyplot, ticker  # noqa: E402  the backend is chosen before
+from matplotlib import lines as drawn_lines, patches, pyplot, ticker  # noqa: E402  the backend is chosen before
 
 WIDTH_IN = 4.3  # at 72 units an inch: 310, what a phone is wide, less margins
-INK, MUTED, GRID, SURFACE = "#b00001", "#b00002", "#b00003", "#b00004"
-VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface"}
 HEAT = (0.165, 0.470, 0.839)  # over either surface; how much of it says how many
 FAINTEST = 0.2
 LABEL_MAX = 52  # characters above a row
 FONT = "system-ui, sans-serif"
-STYLE = {
-    "svg.fonttype": "none", "font.size": 9.5, "font.family": "DejaVu Sans", "figure.facecolor": "none",
-    "axes.facecolor": "none", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.axisbelow": True,
-    "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-    "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.7, "lines.linewidth": 1.7, "lines.markersize": 5,
-}
+LEGEND_LINE_IN = 0.19  # what a line of a legend adds to a plot of a paper
+LEGEND_WIDE = 24  # characters of an entry, more than which do not fit two to a line
+
+
+@dataclass(frozen=True)
+class Medium:
+    """What a plot is made for: the colours by their names on the page, and a format of Matplotlib's."""
+    format: str
+    colours: dict
+    has_legend: bool  # in the plot
+
+    def colour(self, index):
+        return self.colours["series-%d" % (index % COLOURS)]
+
+    def style(self):
+        ink, muted, grid = (self.colours[name] for name in ("ink", "muted", "grid"))
+        return {
+            "svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 9.5, "font.family": "DejaVu Sans",
+            "figure.facecolor": "none", "axes.facecolor": "none", "axes.edgecolor": muted, "axes.labelcolor": ink,
+            "text.color": ink, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
+            "axes.axisbelow": True, "xtick.color": muted, "ytick.color": muted, "xtick.labelcolor": ink,
+            "ytick.labelcolor": ink, "axes.grid": True, "grid.color": grid, "grid.linewidth": 0.7, "lines.linewidth": 1.7,
+            "lines.markersize": 5,
+        }
+
+
+PAGE = Medium("svg", {"ink": "#b00001", "muted": "#b00002", "grid": "#b00003", "surface": "#b00004",
+                      **{"series-%d" % i: "#a0000%d" % i for i in range(COLOURS)}}, False)
+PAPER = Medium("pdf", light_theme(), True)
 
 
 @dataclass
@@ -46,20 +68,15 @@ class Line:
 class Plot:
     name: str
     title: str
-    svg: str
+    image: object  # SVG as text, or PDF as bytes
     legend: list = field(default_factory=list)  # (colour or None, "line", "dashed" or "box", label)
-
-
-def colour_of(index):
-    return "#a0000%d" % (index % COLOURS)
 
 
 def theme(svg, name):
     """What Matplotlib wrote, fit to stand in a page beside others."""
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    svg = re.sub(r"#a0000(\d)", r"var(--series-\1)", svg)
-    for colour, variable in VARIABLES.items():
+    for variable, colour in PAGE.colours.items():
         svg = svg.replace(colour, "var(--%s)" % variable)
     svg = re.sub(r"'DejaVu Sans'", FONT, svg)
     svg = re.sub(r'\bid="([^"]+)"', r'id="%s-\1"' % name, svg)
@@ -70,20 +87,57 @@ def theme(svg, name):
                   r'xmlns:xlink="http://www.w3.org/1999/xlink">' % name, svg, count=1, flags=re.S)
 
 
-class Drawing:
-    """A figure with one set of axes; write() gives its SVG."""
+def sample(medium, colour, mark):
+    """What stands for an entry in the legend of a paper's plot. @colour None: what is no data."""
+    colour = HEAT if mark == "heat" else medium.colours["muted"] if colour is None else medium.colour(colour)
+    if mark in ("box", "heat"):
+        return patches.Patch(facecolor=colour)
+    looks = {"line": {"linewidth": 1.7}, "dashed": {"linewidth": 1.1, "linestyle": (0, (4, 2))},
+             "dot": {"marker": "o", "linestyle": "none"},
+             "diamond": {"marker": "D", "linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.5},
+             "square": {"marker": "s", "linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.5}}
+    return drawn_lines.Line2D([], [], color=colour, **looks[mark])
 
-    def __init__(self, name, height_in):
+
+def legend_columns(legend):
+    longest = max(len(label) for _, _, label in legend)
+    return min(len(legend), 3 if longest <= LEGEND_WIDE / 2 else 2 if longest <= LEGEND_WIDE else 1)
+
+
+class Drawing:
+    """A figure with one set of axes; plot() gives what it looks like."""
+
+    def __init__(self, name, height_in, medium):
         self.name = name
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        self.medium = medium
+        with matplotlib.rc_context(self.context()):
             self.figure, self.axes = pyplot.subplots(figsize=(WIDTH_IN, height_in), layout="constrained")
 
-    def write(self):
-        out = io.StringIO()
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):
-            self.figure.savefig(out, format="svg", metadata={"Date": None})
+    def context(self):
+        return {**self.medium.style(), "svg.hashsalt": self.name}
+
+    def colour(self, name_or_index):
+        return self.medium.colours[name_or_index] if isinstance(name_or_index, str) else self.medium.colour(name_or_index)
+
+    def plot(self, title, legend):
+        """@legend: (colour or None, mark, label); the marks are those of page.MARKS."""
+        out = io.BytesIO()
+        with matplotlib.rc_context(self.context()):
+            if self.medium.has_legend and legend:
+                self.draw_legend(legend)
+            self.figure.savefig(out, format=self.medium.format,
+                                metadata={"Date": None} if self.medium is PAGE else {"CreationDate": None})
         pyplot.close(self.figure)
-        return theme(out.getvalue(), self.name)
+        image = theme(out.getvalue().decode(), self.name) if self.medium is PAGE else out.getvalue()
+        return Plot(self.name, title, image, legend)
+
+    def draw_legend(self, legend):
+        columns = legend_columns(legend)
+        width, height = self.figure.get_size_inches()
+        self.figure.set_size_inches(width, height + LEGEND_LINE_IN * math.ceil(len(legend) / columns))
+        self.axes.legend([sample(self.medium, colour, mark) for colour, mark, _ in legend], [label for _, _, label in legend],
+                         loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=columns, frameon=False, fontsize=8.5,
+                         handlelength=1.6, columnspacing=1.2, borderaxespad=0.2, labelspacing=0.3)
 
 
 def short(value, _position=None):
@@ -134,10 +188,10 @@ def legend_of(lines):
     return [(line.colour, "dashed" if line.dashed else "line", line.label) for line in lines]
 
 
-def draw_lines(axes, lines, marker):
+def draw_lines(drawing, lines, marker):
     for index, line in enumerate(lines):
-        colour = MUTED if line.quiet else colour_of(line.colour)
-        drawn, = axes.plot(line.x, line.y, color=colour, linestyle=(0, (4, 2)) if line.dashed else "-",
+        colour = drawing.colour("muted" if line.quiet else line.colour)
+        drawn, = drawing.axes.plot(line.x, line.y, color=colour, linestyle=(0, (4, 2)) if line.dashed else "-",
                            linewidth=1.1 if line.dashed else 1.7, marker=None if line.dashed or line.quiet else marker,
                            solid_capstyle="round")
         drawn.set_gid("%s-%d" % ("compare" if line.quiet else "data", index))
@@ -151,12 +205,12 @@ def nines(percent):
     return -math.log10(1 - min(percent, 99.9995) / 100)
 
 
-def cdf(name, title, lines):
+def cdf(name, title, lines, medium=PAGE):
     """Lines of (ns, percent): what part of all touches is done by then."""
-    drawing = Drawing(name, 3.1)
+    drawing = Drawing(name, 3.1, medium)
     axes = drawing.axes
-    draw_lines(axes, [Line(line.label, line.x, [nines(p) for p in line.y], line.colour, line.dashed)
-                      for line in lines], None)
+    draw_lines(drawing, [Line(line.label, line.x, [nines(p) for p in line.y], line.colour, line.dashed)
+                         for line in lines], None)
     log_axis(axes.xaxis, short_ns, [x for line in lines for x in line.x])
     ticks = [0, 50, 90, 99, 99.9, 99.99, 99.999]
     highest = max(p for line in lines for p in line.y)
@@ -164,15 +218,14 @@ def cdf(name, title, lines):
     axes.set_yticks([nines(tick) for tick in ticks], ["%g %%" % tick for tick in ticks])
     axes.set_ylim(0, None)
     axes.set_xlabel("done within (log)")
-    return Plot(name, title, drawing.write(),
-                legend_of([line for line in lines if not line.dashed]) + [(None, "dashed", "the floor of each")])
+    return drawing.plot(title, legend_of([line for line in lines if not line.dashed]) + [(None, "dashed", "the floor of each")])
 
 
-def curves(name, title, lines, x_label, y_label, y_formatter=short):
+def curves(name, title, lines, x_label, y_label, y_formatter=short, medium=PAGE):
     """Both axes logarithmic: bandwidth, or time, against size."""
-    drawing = Drawing(name, 3.0)
+    drawing = Drawing(name, 3.0, medium)
     axes = drawing.axes
-    draw_lines(axes, lines, "o")
+    draw_lines(drawing, lines, "o")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(ticker.LogLocator(base=2, numticks=7))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
@@ -180,15 +233,16 @@ def curves(name, title, lines, x_label, y_label, y_formatter=short):
     log_axis(axes.yaxis, y_formatter, [y for line in lines for y in line.y])
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    return Plot(name, title, drawing.write(), legend_of(lines))
+    return drawing.plot(title, legend_of(lines))
 
 
-def by_count(name, title, lines, x_label, y_label, y_formatter=None):
-    """Against how many there are of something. With @y_formatter the other axis is logarithmic."""
-    drawing = Drawing(name, 2.8)
+def by_count(name, title, lines, x_label, y_label, y_formatter=None, beside=None, medium=PAGE):
+    """Against how many there are of something, and @beside a line to compare with. With @y_formatter the other axis is
+    logarithmic."""
+    drawing = Drawing(name, 2.8, medium)
     axes = drawing.axes
-    counts = [x for line in lines for x in line.x]
-    draw_lines(axes, lines, "o")
+    counts = [x for line in lines + [beside] * bool(beside) for x in line.x]
+    draw_lines(drawing, lines + [beside] * bool(beside), "o")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
     if y_formatter:
         log_axis(axes.yaxis, y_formatter, [y for line in lines for y in line.y])
@@ -198,15 +252,16 @@ def by_count(name, title, lines, x_label, y_label, y_formatter=None):
     axes.set_xlim(min(counts) - 0.2, max(counts) + 0.2)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    return Plot(name, title, drawing.write(), legend_of(lines))
+    legend = legend_of(lines)
+    if beside:
+        legend.append((None, "dashed", beside.label))
+    return drawing.plot(title, legend)
 
 
-def speed_up(name, title, lines):
+def speed_up(name, title, lines, medium=PAGE):
     most = max(x for line in lines for x in line.x)
     ideal = Line("ideal: as many times as fast as workers", [1, most], [1, most], dashed=True, quiet=True)
-    plot = by_count(name, title, lines + [ideal], "workers (threads of all nodes)", "speed-up")
-    plot.legend[-1] = (None, "dashed", ideal.label)
-    return plot
+    return by_count(name, title, lines, "workers (threads of all nodes)", "speed-up", beside=ideal, medium=medium)
 
 
 def rows_axes(drawing, labels, below=0.62):
@@ -218,31 +273,42 @@ def rows_axes(drawing, labels, below=0.62):
     axes.set_ylim(len(labels) - 1 + below, -0.75)
     for row, label in enumerate(labels):
         label = label if len(label) <= LABEL_MAX else label[:LABEL_MAX - 1] + "…"  # the table has all of it
-        axes.text(0, row - 0.24, label, transform=axes.get_yaxis_transform(), color=INK, va="bottom",
-                  bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6}, zorder=1)
+        axes.text(0, row - 0.24, label, transform=axes.get_yaxis_transform(), color=drawing.colour("ink"), va="bottom",
+                  bbox={"facecolor": drawing.colour("surface"), "edgecolor": "none", "pad": 0.6}, zorder=1)
 
 
-def pairs(name, title, rows, log_formatter=short_ns, names=("Minorca", "baseline")):
-    """Rows of (label, value, baseline or None): a dot each, joined."""
-    drawing = Drawing(name, 0.6 + 0.33 * len(rows))
+# Of the values of a row: the mark in the legend, and in the plot.
+ROW_MARKS = (("dot", "o"), ("diamond", "D"), ("square", "s"))
+
+
+def draw_mark(drawing, value, row, index):
+    hollow = {"color": drawing.colour("surface"), "markeredgecolor": drawing.colour(index), "markeredgewidth": 1.5}
+    look = hollow if index else {"color": drawing.colour(0)}
+    dot, = drawing.axes.plot([value], [row], ROW_MARKS[index][1], linestyle="none", **look)
+    dot.set_gid("data-%s%d" % ("baseline-" * bool(index), row) + "-%d" % index * (index > 1))
+
+
+def pairs(name, title, rows, log_formatter=short_ns, names=("Minorca", "baseline"), medium=PAGE):
+    """Rows of (label, value, what it is compared with, ...), of which each but the first may be None: marks, joined."""
+    drawing = Drawing(name, 0.6 + 0.33 * len(rows), medium)
     axes = drawing.axes
-    for index, (_, value, other) in enumerate(rows):
-        if other is not None:
-            axes.plot([value, other], [index, index], color=MUTED, linewidth=1)
-            dot, = axes.plot([other], [index], "D", color=SURFACE, markeredgecolor=colour_of(1), markeredgewidth=1.5,
-                             linestyle="none")
-            dot.set_gid("data-baseline-%d" % index)
-        dot, = axes.plot([value], [index], "o", color=colour_of(0), linestyle="none")
-        dot.set_gid("data-%d" % index)
+    for row, (_, *values) in enumerate(rows):
+        there = [value for value in values if value is not None]
+        if len(there) > 1:
+            axes.plot([min(there), max(there)], [row, row], color=drawing.colour("muted"), linewidth=1)
+        for index, value in reversed(list(enumerate(values))):
+            if value is not None:
+                draw_mark(drawing, value, row, index)
     log_axis(axes.xaxis, log_formatter, [v for row in rows for v in row[1:] if v is not None])
     rows_axes(drawing, [row[0] for row in rows])
-    beside = [(1, "diamond", names[1])] if any(row[2] is not None for row in rows) else []
-    return Plot(name, title, drawing.write(), [(0, "dot", names[0])] + beside)
+    return drawing.plot(title, [(index, ROW_MARKS[index][0], words) for index, words in enumerate(names)
+                                if any(row[1 + index] is not None for row in rows)])
 
 
-def stacked(name, title, bars, parts):
-    """Bars of (label, {part: ns}); @parts in their order, each with its colour whether or not a bar has it."""
-    drawing = Drawing(name, 0.6 + 0.45 * len(bars))
+def stacked(name, title, bars, parts, formatter=short_ns, medium=PAGE):
+    """Bars of (label, {part: value}), in ns unless @formatter says more; @parts in their order, each with its colour
+    whether or not a bar has it."""
+    drawing = Drawing(name, 0.6 + 0.45 * len(bars), medium)
     axes = drawing.axes
     for row, (_, values) in enumerate(bars):
         left = 0
@@ -250,20 +316,20 @@ def stacked(name, title, bars, parts):
             value = values.get(part) or 0
             if value <= 0:
                 continue
-            box, = axes.barh(row + 0.06, value, left=left, height=0.46, color=colour_of(index), edgecolor=SURFACE,
-                             linewidth=1)
+            box, = axes.barh(row + 0.06, value, left=left, height=0.46, color=drawing.colour(index),
+                             edgecolor=drawing.colour("surface"), linewidth=1)
             box.set_gid("data-%d-%d" % (row, index))
             left += value
-    axes.xaxis.set_major_formatter(ticker.FuncFormatter(short_ns))
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(formatter))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
     rows_axes(drawing, [label for label, _ in bars])
-    return Plot(name, title, drawing.write(), [(index, "box", part) for index, part in enumerate(parts)
-                                                 if any(values.get(part) for _, values in bars)])
+    return drawing.plot(title, [(index, "box", part) for index, part in enumerate(parts)
+                                if any(values.get(part) for _, values in bars)])
 
 
-def heat(name, title, cells, extent, x_label, y_label):
+def heat(name, title, cells, extent, x_label, y_label, medium=PAGE):
     """@cells[y][x] counts; how strong a cell is goes with the logarithm. @extent: x0, x1, y0, y1."""
-    drawing = Drawing(name, 3.4)
+    drawing = Drawing(name, 3.4, medium)
     axes = drawing.axes
     most = max(max(row) for row in cells)
     scale = math.log1p(most) or 1
@@ -276,4 +342,4 @@ def heat(name, title, cells, extent, x_label, y_label):
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(short))
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    return Plot(name, title, drawing.write(), [(None, "heat", "1 to %d faults (log)" % most)])
+    return drawing.plot(title, [(None, "heat", "1 to %d faults (log)" % most)])

@@ -63,6 +63,12 @@ def curve_of(row, quantiles, samples, prefix):
     return [(ns, p) for p, ns in points if ns and p <= most]
 
 
+def is_drawn(row):
+    """Whether a row of fault_latency is one of those whose distribution is shown, if it is of the main slice."""
+    # A sample of sweep_prefetch is a call.
+    return row.get("case") != "sweep_prefetch" and (row.get("case") != "fetch_blocks" or row.get("blocks") == 1)
+
+
 def cdf_lines(data):
     lines = []
     for row in data:
@@ -97,8 +103,7 @@ def latency(directory):
     if not data:
         return "The latency of faults: no result of fault_latency."
     (delivery, threads, nodes), main = main_slice(data)
-    main = [row for row in main if row["case"] != "sweep_prefetch"  # whose samples are calls
-            and (row["case"] != "fetch_blocks" or row.get("blocks") == 1)]
+    main = [row for row in main if is_drawn(row)]
     section = Section("latency", "Latency of faults",
                       "What part of all touches of a page was done within a time: %s delivery, %s, %s. The scale on the "
                       "left is stretched towards its end, where the slow ones are. Solid lines are Minorca, dashed lines "
@@ -440,6 +445,11 @@ def heat_cells(row):
     return cells
 
 
+def heat_extent(row):
+    """Of its axes: ms, pages."""
+    return (0, row["time_bins"] * row["bin_ns"] / 1e6, 0, row["page_bins"] * row["pages_per_bin"])
+
+
 def faults_by_page(directory):
     data = [row for row in directory.of("fault_trace") if row.get("faults")]
     if not data:
@@ -450,8 +460,8 @@ def faults_by_page(directory):
     for index, (key, row) in enumerate(reversed(list(first.items()))):
         title = ", ".join(str(row[name]) for name in ("name", "form") if row.get(name)) or rows.describe(key)
         title += "".join(", %s %s" % (name, row[name]) for name in ("node", "region") if row.get(name) is not None)
-        extent = (0, row["time_bins"] * row["bin_ns"] / 1e6, 0, row["page_bins"] * row["pages_per_bin"])
-        section.plots.append(plots.heat("heat-%d" % index, title, heat_cells(row), extent, "time [ms]", "page of the region"))
+        section.plots.append(plots.heat("heat-%d" % index, title, heat_cells(row), heat_extent(row), "time [ms]",
+                                        "page of the region"))
         section.tables.append(Table("Faults: " + title, ["pages from", "time from [ms]", "faults"],
                                     [[page * row["pages_per_bin"], round(moment * row["bin_ns"] / 1e6, 3), count]
                                      for page, moment, count in row["faults"]]))
