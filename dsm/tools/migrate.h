@@ -37,7 +37,8 @@ struct migrate_options {
 struct migrate_move {
 	int from, to;
 	uint64_t pause_ns;   /* from the call for a pause until it stood still, and its state was had */
-	uint64_t switch_ns;  /* dsm_migrate_switch(), until the source knew that the destination may go on */
+	uint64_t switch_ns;  /* from the call of dsm_migrate_switch() until the source knew that the
+				destination may go on */
 	uint64_t restore_ns; /* from then on at the destination, until it went on */
 	uint64_t total_ns;   /* at the source, until its memory was given back */
 	struct dsm_migration_progress source, destination;

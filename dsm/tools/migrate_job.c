@@ -222,7 +222,6 @@ static bool hand_over(struct migrate_job *job, struct migrate_move *move)
 	int error = dsm_migrate_switch(job->region, &luggage, luggage_bytes(&luggage));
 
 	move->pause_ns = packed_ns - from_ns;
-	move->switch_ns = clock_ns() - packed_ns;
 	if (!error)
 		return true;
 	if (error != -ENOTRECOVERABLE)
@@ -245,6 +244,7 @@ static bool send(struct migrate_job *job, struct migrate_move *move)
 	error = dsm_migrate_finish(job->region);
 	move->total_ns = clock_ns() - from_ns;
 	dsm_migrate_progress(job->region, &move->source);
+	move->switch_ns = move->source.resumed_ns - move->source.switched_ns;
 	return error ? fail(job, "after the switch: %s", strerror(-error)) : true;
 }
 

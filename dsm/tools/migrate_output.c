@@ -107,7 +107,7 @@ static void print_text(const struct migrate_job *job)
 
 	setting_format_size(o->memory_bytes, memory, sizeof memory);
 	setting_format_size(o->page_bytes, page, sizeof page);
-	printf("%s, %s in pages of %s, mode %s: moved %u times\n", job->kind->what, memory, page,
+	printf("%s, %s in pages of %s, mode %s; moves: %u\n", job->kind->what, memory, page,
 	       migrate_mode_names[o->mode], job->moves_made);
 	for (unsigned int i = 0; i < job->moves_made; i++)
 		print_move(&job->moves[i]);
