@@ -119,7 +119,10 @@ static void vacate(const struct churn *c, size_t hole)
 {
 	size_t mask = slots_of(c) - 1;
 
-	for (size_t i = next_slot(c, hole); i != hole && slot(c, i)->key_plus_1; i = next_slot(c, i)) {
+	size_t i = next_slot(c, hole);
+
+	/* Bounded, since a table that was damaged may be full. */
+	for (size_t n = 0; n < mask && slot(c, i)->key_plus_1; n++, i = next_slot(c, i)) {
 		size_t first = first_slot(c, slot(c, i)->key_plus_1 - 1);
 
 		if (((i - first) & mask) < ((i - hole) & mask))

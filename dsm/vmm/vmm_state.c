@@ -35,26 +35,30 @@ static const uint32_t msr_numbers[] = {
 #define MSR_NUMBERS (sizeof msr_numbers / sizeof msr_numbers[0])
 _Static_assert(MSR_NUMBERS <= VMM_MSRS_MAX, "the state has room for them");
 
-struct one_msr {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
+/* The kernel's list of MSRs, for one. */
+union one_msr {
+	struct kvm_msrs list;
+	char room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
 };
 
-/* Takes those that this processor has: KVM reads them one by one, up to the first that it does not know. */
+/* Takes those that this processor has: KVM reads a list up to the first that it does not know. */
 static void save_msrs(const struct vmm *v, struct vmm_state *state)
 {
 	for (size_t i = 0; i < MSR_NUMBERS; i++) {
-		struct one_msr msr = {.head.nmsrs = 1, .entry.index = msr_numbers[i]};
+		union one_msr msr = {.list.nmsrs = 1};
 
+		msr.list.entries[0] = (struct kvm_msr_entry){.index = msr_numbers[i]};
 		if (ioctl(v->cpu, KVM_GET_MSRS, &msr) == 1)
-			state->msrs[state->msrs_count++] = msr.entry;
+			state->msrs[state->msrs_count++] = msr.list.entries[0];
 	}
 }
 
 static int restore_msrs(const struct vmm *v, const struct vmm_state *state)
 {
 	for (uint32_t i = 0; i < state->msrs_count; i++) {
-		struct one_msr msr = {.head.nmsrs = 1, .entry = state->msrs[i]};
+		union one_msr msr = {.list.nmsrs = 1};
+
+		msr.list.entries[0] = state->msrs[i];
 		int count = ioctl(v->cpu, KVM_SET_MSRS, &msr);
 
 		if (count != 1)

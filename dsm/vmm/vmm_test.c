@@ -227,6 +227,7 @@ static void state_of_another_build_is_refused(void **state)
 	assert_int_equal(vmm_save(s.vmm, &moving), -EBUSY);
 	assert_int_equal(vmm_pause(s.vmm), 0);
 	assert_int_equal(vmm_save(s.vmm, &moving), 0);
+	assert_true(moving.msrs_count > 0);
 	moving.version++;
 	assert_int_equal(vmm_restore(s.vmm, &moving), -EPROTO);
 	moving.version--;
