@@ -94,7 +94,7 @@ const struct setting *settings_table(size_t *count)
 	return table;
 }
 
-static bool parse_size(const char *text, uint64_t *out)
+bool setting_read_size(const char *text, uint64_t *out)
 {
 	static const struct {
 		const char *suffix;
@@ -121,11 +121,10 @@ static uint64_t parse_bytes(const char *text)
 {
 	uint64_t bytes;
 
-	return parse_size(text, &bytes) ? bytes : 0;
+	return setting_read_size(text, &bytes) ? bytes : 0;
 }
 
-/* As short as it can be written: "1GiB", "1536MiB", "100". */
-static void format_size(uint64_t bytes, char *text, size_t text_bytes)
+void setting_format_size(uint64_t bytes, char *text, size_t text_bytes)
 {
 	static const char *const units[] = {"", "KiB", "MiB", "GiB"};
 	unsigned unit = 0;
@@ -148,7 +147,7 @@ static bool parse_number(const char *text, int64_t *out)
 	return !errno && !*end;
 }
 
-static bool parse_seconds(const char *text, int64_t *out)
+bool setting_read_seconds(const char *text, int64_t *out)
 {
 	char *end;
 
@@ -199,13 +198,13 @@ static bool store(const struct setting *s, const char *text, struct settings *ou
 	}
 	case SETTING_SIZE: {
 		uint64_t bytes;
-		if (!parse_size(text, &bytes) || bytes < (uint64_t)s->min || bytes > (uint64_t)s->max)
+		if (!setting_read_size(text, &bytes) || bytes < (uint64_t)s->min || bytes > (uint64_t)s->max)
 			return false;
 		*(uint64_t *)field = bytes;
 		return true;
 	}
 	case SETTING_SECONDS:
-		if (!parse_seconds(text, &number) || number < s->min || number > s->max)
+		if (!setting_read_seconds(text, &number) || number < s->min || number > s->max)
 			return false;
 		*(uint64_t *)field = (uint64_t)number;
 		return true;
@@ -239,8 +238,8 @@ static void describe_expected(const struct setting *s, char *text, size_t bytes)
 	}
 	case SETTING_SIZE: {
 		char least[32], most[32];
-		format_size((uint64_t)s->min, least, sizeof least);
-		format_size((uint64_t)s->max, most, sizeof most);
+		setting_format_size((uint64_t)s->min, least, sizeof least);
+		setting_format_size((uint64_t)s->max, most, sizeof most);
 		snprintf(text, bytes, "a size from %s to %s, such as 512MiB", least, most);
 		break;
 	}
@@ -348,7 +347,7 @@ void setting_format(const struct setting *setting, const struct settings *settin
 				snprintf(text, bytes, "%s", setting->choices[i]);
 		break;
 	case SETTING_SIZE:
-		format_size(*(const uint64_t *)field, text, bytes);
+		setting_format_size(*(const uint64_t *)field, text, bytes);
 		break;
 	case SETTING_SECONDS:
 		snprintf(text, bytes, "%.15g", (double)*(const uint64_t *)field / 1e9);

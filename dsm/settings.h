@@ -81,4 +81,15 @@ int settings_parse(char *const *environment, struct settings *out, char *error, 
 void setting_format(const struct setting *setting, const struct settings *settings, char *text,
 		    size_t text_bytes);
 
+/* Values as settings have them, for options of commands too. */
+
+/** "4096", "64MiB". @return whether it is a size. */
+bool setting_read_size(const char *text, uint64_t *out);
+
+/** As short as it can be written: "1GiB", "1536MiB", "100". */
+void setting_format_size(uint64_t bytes, char *text, size_t text_bytes);
+
+/** "0.5", "10s", in ns. @return whether it is a time, maybe less than none. */
+bool setting_read_seconds(const char *text, int64_t *out);
+
 #endif

@@ -28,11 +28,11 @@ def compile_actions(options):
 
 
 def database(workspace, execution_root, actions):
-    """One entry for each source file of ours; a file is compiled several times, the first will do."""
+    """One entry for each C source of ours; a file is compiled several times, the first will do."""
     entries = {}
     for arguments in actions:
         source = arguments[arguments.index("-c") + 1]
-        if source.startswith(("external/", "bazel-out/")):
+        if source.startswith(("external/", "bazel-out/")) or not source.endswith(".c"):
             continue
         path = os.path.join(workspace, source)
         command = [path if word == source else word for word in arguments if word not in GCC_ONLY]

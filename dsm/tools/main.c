@@ -11,14 +11,18 @@
 #include "dsm/tools/commands.h"
 
 static const char documentation[] =
-    "Minorca, distributed shared memory on minor faults: what this machine has for it, and how it is set.\v"
+    "Minorca, distributed shared memory on minor faults: what this machine has for it, how it is set, and a "
+    "virtual machine that moves by it.\v"
     "Commands:\n"
     "  info        what this machine has, what is missing, and what mends it\n"
+    "  migrate     a virtual machine that moves between two nodes while it runs (mpirun -n 2 minorca "
+    "migrate)\n"
     "  settings    the table of settings, MINORCA_*\n"
     "  version     the version of the library\n"
     "  help        this text\n"
     "\n"
-    "`minorca COMMAND --help` tells more. Exit status: 0, 1 if something required is missing, 2 for an "
+    "`minorca COMMAND --help` tells more. Exit status: 0, 1 if something required is missing or failed, 2 "
+    "for an "
     "argument or a "
     "setting that makes no sense.";
 
@@ -76,6 +80,8 @@ int main(int argc, char **argv)
 	argv += command;
 	if (!strcmp(argv[0], "info"))
 		return run(command_info, argc, argv);
+	if (!strcmp(argv[0], "migrate"))
+		return run(command_migrate, argc, argv);
 	if (!strcmp(argv[0], "settings"))
 		return run(command_settings, argc, argv);
 	if (!strcmp(argv[0], "version")) {
@@ -86,7 +92,8 @@ int main(int argc, char **argv)
 		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, own_name);
 		return STATUS_OK;
 	}
-	fprintf(stderr, "minorca: there is no command \"%s\"; there are info, settings, version, help\n",
+	fprintf(stderr,
+		"minorca: there is no command \"%s\"; there are info, migrate, settings, version, help\n",
 		argv[0]);
 	return STATUS_USAGE;
 }
