@@ -363,17 +363,27 @@ static int end_round(struct migration *m)
 	return error;
 }
 
+/* Whether another round is of use: @left pages, and @before it there were so many. */
+static bool is_worth_a_round(const struct migration *m, uint64_t left, uint64_t before)
+{
+	/* As many again: they are stored to as fast as they are sent. */
+	return left << m->region->page_shift > enough_bytes(m) && left * 8 <= before * 7;
+}
+
 static int make_rounds(struct migration *m)
 {
 	unsigned int most = m->options.rounds_max ? m->options.rounds_max : ROUNDS_MAX;
+	uint64_t left = m->region->table.count, before = 2 * left;
 	int error = 0;
 
 	for (unsigned int round = 0; round < most && !error; round++) {
-		if (round && atomic_load(&m->progress.pages_left) << m->region->page_shift <= enough_bytes(m))
+		if (round && !is_worth_a_round(m, left, before))
 			break;
+		before = left;
 		error = send_stored(m, round > 0 && m->spares > 0, false);
 		if (!error)
 			error = end_round(m);
+		left = atomic_load(&m->progress.pages_left);
 	}
 	return error;
 }

@@ -525,9 +525,9 @@ struct dsm_migration_options {
  * differ; or a common error. */
 int dsm_migrate_begin(dsm_region *region, int to, const struct dsm_migration_options *options);
 
-/** Source. Makes rounds until little enough is left, or the bound is met. @return 0: pause the user, and
- * switch; or a common error. After any error before the switch this node holds the region as before, and its
- * user need not know. */
+/** Source. Makes rounds until little enough is left, or no less than before, or the bound is met. @return 0:
+ * pause the user, and switch; or a common error. After any error before the switch this node holds the region
+ * as before, and its user need not know. */
 int dsm_migrate_precopy(dsm_region *region);
 
 /** As much state as fits. */
