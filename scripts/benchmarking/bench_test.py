@@ -17,6 +17,16 @@ BENCH = os.path.join(SCRIPTS, "bench")
 GOOD = 'echo \'{"benchmark": "good", "p50_ns": 7}\'; echo "$@ $MINORCA_X" >&2'
 # A rank that ignores the signal, in a session of its own, as ranks of mpirun are.
 HANGS = 'trap "" TERM; setsid sh -c \'trap "" TERM; echo $$ > "$0.pid"; while :; do sleep 0.1; done\' "$0" & sleep 60'
+# A launcher that does not end, and a process of its group that sees to its ranks when it has.
+WATCHED = 'trap "" TERM; (while kill -0 $$; do sleep 0.05; done; echo > "$0.seen") 2>/dev/null & while :; do sleep 0.1; done'
+# What srun says of task 1, whose words come in between.
+OF_SRUN = """echo "srun: error: n2: task 1: Exited with exit code 3
+srun: launch/slurm: _step_signal: Terminating StepId=1.2
+no device
+slurmstepd-n1: error: *** STEP 1.2 ON n1 CANCELLED AT 2026-11-26T22:14:44 ***
+srun: error: n1: task 0: Terminated
+srun: Force Terminated StepId=1.2" >&2
+exit 143"""
 
 
 class Bench(unittest.TestCase):
@@ -65,7 +75,7 @@ class Bench(unittest.TestCase):
             self.assertEqual(file.read(), "--json -v set\n")
         with open(os.path.join(self.output, "environment.json"), encoding="utf-8") as file:
             environment = json.load(file)
-        for name in "host kernel cpu cpus hugepages network rdma date versions settings title launcher".split():
+        for name in "host kernel cpu cpus hugepages network rdma slurm_nodes date versions settings title launcher".split():
             self.assertIn(name, environment)
         self.assertFalse(os.path.exists(os.path.join(self.output, "programs")))
 
@@ -101,6 +111,25 @@ class Bench(unittest.TestCase):
         with open(os.path.join(self.directory, "hangs.pid"), encoding="utf-8") as file:
             pid = int(file.read())
         self.assertFalse(os.path.exists("/proc/%d/environ" % pid) and self.is_alive(pid), "a rank was left behind")
+
+    def test_who_watches_over_a_launcher_outlives_it(self):
+        self.add("watched", WATCHED, "limit_s = 1")
+        self.assertEqual(self.run_bench()[0], 1)
+        self.assertTrue(os.path.exists(os.path.join(self.directory, "watched.seen")))
+
+    def test_a_failure_by_srun_is_told_by_the_task_that_was_first(self):
+        self.add("bad", OF_SRUN)
+        self.assertEqual(self.run_bench()[0], 1)
+        self.assertEqual(self.lines("runs.jsonl")[0]["failure"],
+                         "ended with exit status 143: no device; srun: error: n2: task 1: Exited with exit code 3")
+
+    def test_a_setting_of_the_command_line_outranks_all(self):
+        self.config = '[settings]\nMINORCA_X = "of all"\n' + self.config
+        self.add("good", GOOD, 'settings = { MINORCA_X = "of one" }')
+        self.assertEqual(self.run_bench("--set", "MINORCA_X=a=b", "--set", "MINORCA_Y=")[0], 0)
+        self.assertEqual(self.lines("runs.jsonl")[0]["settings"]["MINORCA_X"], "a=b")
+        _, out, _ = self.run_bench("--settings", "--set", "MINORCA_X=c d")
+        self.assertEqual(out, "MINORCA_X='c d'\n")
 
     @staticmethod
     def is_alive(pid):
@@ -153,6 +182,9 @@ class Bench(unittest.TestCase):
     def test_what_makes_no_sense(self):
         self.assertEqual(self.run_bench()[0], 2)
         self.assertEqual(self.run_bench("--repetitions", "0")[0], 2)
+        self.add("good", GOOD)
+        self.assertEqual(self.run_bench("--set", "MINORCA_X")[0], 2)
+        self.assertEqual(self.run_bench("--set", "=3")[0], 2)
 
 
 class Left(unittest.TestCase):

@@ -98,9 +98,11 @@ def describe(root):
         "hugepages": hugepages(),
         "network": network_interfaces(),
         "rdma": rdma_devices(),
+        "slurm_nodes": os.environ.get("SLURM_JOB_NODELIST"),
         "commit": commit(root),
         "versions": {
             "mpirun": first_line_of(["mpirun", "--version"]),
+            "srun": first_line_of(["srun", "--version"]),
             "compiler": first_line_of(["cc", "--version"]),
             "python": platform.python_version(),
         },

@@ -6,6 +6,7 @@ Repetitions go round and round, all cases once, then all again: what drifts on t
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -56,14 +57,31 @@ def end_marked(mark):
         time.sleep(0.02)
 
 
-def end_group(process):
+def group_is_gone(group, mark):
+    for pid in marked(mark):
+        try:
+            if os.getpgid(pid) == group:
+                return False
+        except OSError:
+            pass
+    return True
+
+
+def end_launcher(process, mark):
+    """One that does not heed SIGTERM is killed alone first: srun is watched over by a process of its group, which then ends
+    the ranks on other machines. If that died with it, they would live on and keep the nodes from the next run. The caller
+    ends what is left."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(GRACE_S)
     except ProcessLookupError:
         pass
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + GRACE_S
+        while not group_is_gone(process.pid, mark) and time.monotonic() < deadline:
+            time.sleep(0.05)
     process.wait()
 
 
@@ -78,7 +96,7 @@ def execute(command, settings, limit_s, out, err):
         return None
     finally:  # also when interrupted
         if process.poll() is None:
-            end_group(process)
+            end_launcher(process, mark)
         end_marked(mark)
 
 
@@ -101,13 +119,21 @@ def rows_of(path):
     return rows, wrong
 
 
+SLURM = re.compile(r"(srun|salloc|slurmstepd[^ :]*): ")
+# The first task that ended badly; srun ends the others after it, and its own exit status is theirs.
+SLURM_TASK = re.compile(r"srun: error: .*\btasks? ")
+
+
 def last_words(path):
-    """Of the program: what mpirun has to say of its end follows between lines of dashes."""
+    """Of the program: what mpirun has to say of its end follows between lines of dashes, and srun's words, which are mixed
+    with the program's, tell which task was the first to end."""
     with open(path, encoding="utf-8", errors="replace") as file:
         lines = [line.strip() for line in file if line.strip()]
     frame = next((index for index, line in enumerate(lines) if set(line) == {"-"}), len(lines))
     said = lines[:frame] or [line for line in lines if set(line) != {"-"}]
-    return "; ".join(said[-2:])[:300]
+    task = [line for line in said if SLURM_TASK.match(line)][:1]
+    own = [line for line in said if not SLURM.match(line)]
+    return "; ".join(own[-2:] + task if own or task else said[-2:])[:300]
 
 
 def judge(status, limit_s, rows, wrong, said):
