@@ -8,7 +8,8 @@
 #include "bench/percentile.h"
 
 #define MS_NS 1000000u
-#define BINS_OF_MS (MS_NS / THROUGHPUT_BIN_NS)
+#define BINS_OF_MS 10
+_Static_assert(MS_NS / THROUGHPUT_BIN_NS == BINS_OF_MS, "they make a millisecond");
 /* Of which a recovery is made sure. */
 #define STEADY_BINS (2 * BINS_OF_MS)
 #define USUAL_MOST 1024
