@@ -232,7 +232,8 @@ static void run_move(struct run *run, size_t page_bytes, size_t memory_bytes, ui
 {
 	static double points[CURVE_POINTS][2];
 	struct curve curve = {CURVE_POINTS, points};
-	double stores_per_s = (double)(memory_bytes / page_bytes) * (double)percent / 100;
+	size_t pages = memory_bytes / page_bytes;
+	double stores_per_s = (double)pages * (double)percent / 100;
 	const struct move move = {
 	    .mode = modes[mode],
 	    .page_bytes = page_bytes,

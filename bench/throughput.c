@@ -8,7 +8,8 @@
 #include "bench/percentile.h"
 
 #define MS_NS 1000000u
-#define BINS_OF_MS (MS_NS / THROUGHPUT_BIN_NS)
+#define BINS_OF_MS 10
+_Static_assert(MS_NS / THROUGHPUT_BIN_NS == BINS_OF_MS, "they make a millisecond");
 /* Of which a recovery is made sure. */
 #define STEADY_BINS (2 * BINS_OF_MS)
 #define USUAL_MOST 1024
@@ -58,6 +59,8 @@ uint64_t throughput_recovered(const struct throughput *t, uint64_t since_ns, uin
 	double least = share * (double)usual / BINS_OF_MS; /* in a bin */
 	size_t end = bin_of(t, end_ns);
 
+	if (!usual)
+		return OUTPUT_ABSENT; /* nothing can be said */
 	/* The bin of @since_ns has steps from before it. */
 	for (size_t bin = bin_of(t, since_ns) + 1; bin + STEADY_BINS <= end; bin++)
 		if ((double)t->bins[bin] >= least && (double)sum(t, bin, STEADY_BINS) >= least * STEADY_BINS)

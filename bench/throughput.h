@@ -40,7 +40,7 @@ uint64_t throughput_usual(const struct throughput *t, uint64_t from_ns, uint64_t
  * When it is back to @share of @usual (steps in a millisecond), seen from @since_ns: the end of the last bin
  * before the first one that has so many, and so have the 2 ms from it on, together.
  *
- * @return the time from @since_ns on; OUTPUT_ABSENT: not before @end_ns
+ * @return the time from @since_ns on; OUTPUT_ABSENT: not before @end_ns, or nothing is usual
  */
 uint64_t throughput_recovered(const struct throughput *t, uint64_t since_ns, uint64_t end_ns, uint64_t usual,
 			      double share);

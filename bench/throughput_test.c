@@ -60,6 +60,7 @@ static void it_is_not_back_before_the_end(void **state)
 	work(39, 40, 10);
 	assert_int_equal(throughput_recovered(&t, ORIGIN + 20 * MS, ORIGIN + 39 * MS, 100, 0.9),
 			 OUTPUT_ABSENT);
+	assert_int_equal(throughput_recovered(&t, ORIGIN + 20 * MS, ORIGIN + 40 * MS, 0, 0.9), OUTPUT_ABSENT);
 }
 
 static void what_was_done_elsewhere_is_added(void **state)

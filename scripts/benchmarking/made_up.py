@@ -116,6 +116,26 @@ def sync_rows(rng):
     yield {"benchmark": "sync", "case": "rwlock_read_all", "nodes": 2, "p50_ns": None, "skipped": "needs 4 nodes"}
 
 
+def migration_rows(rng):
+    for size in PAGES:
+        for mode, down_ms in (("stop-and-copy", 35), ("pre-copy", 1.2), ("post-copy", 0.2), ("minor", 0.2)):
+            usual = 5000 * rng.uniform(0.95, 1.05)
+            dip = 150 if mode == "post-copy" else 8
+            curve = [[float(ms), 0.0 if 0 <= ms < down_ms else round(usual * (min(1, (ms + 1) / dip) if ms >= 0 else 1))]
+                     for ms in range(-50, 200)]
+            faults = {"post-copy": 3000, "minor": 12}.get(mode, 0)
+            yield {"benchmark": "migration", "mode": mode, "page_size_bytes": size, "memory_bytes": 1 << 28,
+                   "write_percent": 10, "write_pages_per_s": (1 << 28) // size // 10, "nodes": 2, "transport": "shm",
+                   "delivery": "thread-block", "clock": "common", "downtime_ns": int(down_ms * 1e6 * rng.uniform(0.9, 1.1)),
+                   "empty_switch_ns": 150000, "downtime_ratio": down_ms / 0.15, "first_step_ns": int(down_ms * 1e6) + 90000,
+                   "total_ns": 400000000, "last_page_ns": 900000, "map_ns": 60000, "rounds": 3, "bytes_moved": 1 << 28,
+                   "bytes_fetched": 1 << 20, "postcopy_faults": faults, "fault_p50_ns": 13000 if faults else None,
+                   "fault_p99_ns": 90000 if faults else None, "usual_steps_per_ms": int(usual), "recovered_ns": dip * 1000000,
+                   "raw_copy_ns": 100000, "recovered_ratio": dip * 10.0, "fault_current_p50_ns": 13000,
+                   "floor_current_p50_ns": 12000, "fault_partial_p50_ns": 14000 if size > 4096 else None,
+                   "fault_whole_p50_ns": 300000, "floor_whole_p50_ns": 290000, "intact": True, "throughput": curve}
+
+
 def anatomy_parts(outside, other, locks):
     """As of --anatomy, which splits what is outside of calls, and what other calls take."""
     return {"compute_seconds": outside * 0.4, "fault_seconds": outside * (0.3 if locks else 0.6),
@@ -155,7 +175,7 @@ def other_rows(_rng):
     yield {"benchmark": "connection_memory", "count": 512, "depth": 64, "device": "rxe0", "process_bytes": 150000}
 
 
-ALL = (fault_rows, anatomy_rows, kernel_rows, bandwidth_rows, sync_rows, app_rows, trace_rows, other_rows)
+ALL = (fault_rows, anatomy_rows, kernel_rows, bandwidth_rows, sync_rows, migration_rows, app_rows, trace_rows, other_rows)
 
 
 def write_lines(path, objects):

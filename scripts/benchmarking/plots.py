@@ -258,6 +258,21 @@ def by_count(name, title, lines, x_label, y_label, y_formatter=None, beside=None
     return drawing.plot(title, legend)
 
 
+def over_time(name, title, lines, x_label, y_label, mark, medium=PAGE):
+    """Lines against time, with a mark where that is 0."""
+    drawing = Drawing(name, 2.8, medium)
+    axes = drawing.axes
+    draw_lines(drawing, lines, None)
+    axes.axvline(0, color=drawing.colour("muted"), linewidth=0.8)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(short))
+    axes.set_ylim(0, None)
+    axes.set_xlim(min(x for line in lines for x in line.x), max(x for line in lines for x in line.x))
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return drawing.plot(title, legend_of(lines) + [(None, "line", mark)])
+
+
 def speed_up(name, title, lines, medium=PAGE):
     most = max(x for line in lines for x in line.x)
     ideal = Line("ideal: as many times as fast as workers", [1, most], [1, most], dashed=True, quiet=True)

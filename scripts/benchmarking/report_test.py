@@ -40,7 +40,7 @@ class Report(unittest.TestCase):
     def test_all_sections_are_there(self):
         made_up.make(self.directory)
         page = self.page()
-        for section in "latency anatomy bandwidth sync applications heat others".split():
+        for section in "latency anatomy bandwidth sync migration applications heat others".split():
             self.assertIn('<section id="%s">' % section, page)
         self.assertNotIn('id="absent"', page)
         self.assertNotIn("does not know", page)
@@ -53,6 +53,21 @@ class Report(unittest.TestCase):
             self.assertIn('id="%s-title"' % plot, page)
         self.assertIn("2 nodes fault, floor", page)
         self.assertIn("False sharing, and invalidation storms", page)
+
+    def test_a_migration_shows_its_downtime_and_its_dip(self):
+        made_up.make(self.directory, kinds=(made_up.migration_rows,))
+        page = self.page()
+        for plot in ("migration-downtime-4096", "migration-downtime-2097152", "migration-throughput-0", "migration-throughput-1"):
+            self.assertIn('id="%s-title"' % plot, page)
+        self.assertIn("256 MiB, 2 MiB pages, stores to 10 % of the pages a second", page)
+        self.assertIn("stop-and-copy</li>", page)
+
+    def test_a_migration_between_hosts_has_no_curve(self):
+        for row in made_up.migration_rows(random.Random(1)):
+            self.add({**row, "throughput": None, "recovered_ns": None, "case_id": "migration.n2", "repetition": 1})
+        page = self.page()
+        self.assertNotIn("migration-throughput", page)
+        self.assertIn('id="migration-downtime-4096-title"', page)
 
     def test_faults_of_one_number_of_threads_are_no_curve(self):
         for row in made_up.bandwidth_rows(random.Random(1)):

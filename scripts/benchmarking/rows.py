@@ -10,11 +10,11 @@ import statistics
 
 # Numbers that say what was measured; all others are results.
 PARAMETERS = ("nodes", "threads", "page_size_bytes", "blocks", "changed_pages", "changed_bytes", "region_bytes", "bytes", "outstanding",
-              "stride_pages", "window_pages", "workers", "node", "size", "size_bytes", "scale", "count", "depth")
+              "stride_pages", "window_pages", "memory_bytes", "write_percent", "workers", "node", "size", "size_bytes", "scale", "count", "depth")
 # Texts that are no part of what was measured.
 REMARKS = ("host", "commit", "floor_source", "baseline", "skipped", "device", "date", "error", "invariant_tsc", "rate_unit")
 # What is compared, the first that a row has, and whether less of it is better.
-MEASURES = (("p50_ns", "lower"), ("seconds", "lower"), ("whole_ns", "lower"), ("ns", "lower"), ("bytes_per_s", "higher"),
+MEASURES = (("p50_ns", "lower"), ("downtime_ns", "lower"), ("seconds", "lower"), ("whole_ns", "lower"), ("ns", "lower"), ("bytes_per_s", "higher"),
             ("faults_per_s", "higher"), ("operations_per_s", "higher"), ("process_bytes", "lower"))
 UNITS = {4096: "4 KiB", 2 << 20: "2 MiB", 1 << 30: "1 GiB"}
 

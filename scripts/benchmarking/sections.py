@@ -3,39 +3,17 @@
 A section is made by a function of a rows.Directory. Without data it gives a sentence that says so.
 """
 
-from benchmarking import plots, rows, sweeps
+from benchmarking import migration, plots, rows, sweeps
 from benchmarking.page import Section, Table
+from benchmarking.tables import full_table, get, get_bytes, get_us, us
 
 FORMS = {"serial": ("serial", 3), "threads": ("plain threads", 2), "mpi": ("MPI", 1), "dsm": ("Minorca", 0)}
 # The same colour for a case in all plots.
 CASES = ("fetch_new", "fetch_stale", "current", "fetch_blocks", "write_new", "write_upgrade")
 
 
-def us(ns):
-    return None if ns is None else round(ns / 1000, 3 if ns < 1e5 else 1)
-
-
 def label_of(row, keys, names):
     return rows.describe([(key, value) for key, value in rows.key_of(row) if key in keys], names)
-
-
-def full_table(title, data, columns):
-    """@columns: (heading, function of a row); those with no value in any row are left out."""
-    values = [[of(row) for row in data] for _, of in columns]
-    kept = [i for i, column in enumerate(values) if any(value is not None for value in column)]
-    return Table(title, [columns[i][0] for i in kept], [[values[i][n] for i in kept] for n in range(len(data))])
-
-
-def get(name):
-    return lambda row: row.get(name)
-
-
-def get_us(name):
-    return lambda row: us(row.get(name))
-
-
-def get_bytes(name):
-    return lambda row: rows.bytes_in_words(row[name]) if row.get(name) else None
 
 
 # --- latency of faults -----------------------------------------------------------------------------------------
@@ -470,7 +448,7 @@ def faults_by_page(directory):
 
 # --- the rest --------------------------------------------------------------------------------------------------------
 
-SHOWN = ("fault_latency", "fault_anatomy", "fault_kernel", "sync", "app", "fault_trace")
+SHOWN = ("fault_latency", "fault_anatomy", "fault_kernel", "sync", "migration", "app", "fault_trace")
 
 
 def others(directory):
@@ -488,4 +466,4 @@ def others(directory):
     return section
 
 
-ALL = (latency, anatomy, bandwidth, sync, applications, faults_by_page, others)
+ALL = (latency, anatomy, bandwidth, sync, migration.migration, applications, faults_by_page, others)
