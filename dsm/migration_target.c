@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,12 +26,14 @@
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
 #include "dsm/trace.h"
+#include "kernel/memory.h"
 #include "kernel/uffd.h"
 
 /* In the background, at once: short, since a fault may come. */
 #define BATCH_BYTES ((size_t)64 << 10)
 #define IDLE_NS 50000
 #define ASK_NS 20000000u
+#define MAP_WAIT_NS 100000u
 
 /* --- what is out of date ------------------------------------------------------------------------------- */
 
@@ -103,9 +106,21 @@ static int map_pages_writable(struct dsm_region *r, size_t first, size_t count)
 
 /* --- faults -------------------------------------------------------------------------------------------- */
 
+/* Reading a large page takes longer than the map may need to come to it: that is waited for, a little. */
+static void wait_for_map(const struct migration *m, size_t page)
+{
+	uint64_t until_ns = clock_ns() + MAP_WAIT_NS;
+
+	while (page >= map_end(m) && clock_ns() < until_ns)
+		__builtin_ia32_pause();
+}
+
 static int complete_page(struct migration *m, struct lane *lane, size_t page)
 {
 	bool early = false;
+
+	if (m->region->blocks_per_page > 1)
+		wait_for_map(m, page);
 	uint64_t blocks = bit_is_set(m->complete, page) ? 0 : blocks_to_read(m, page, &early);
 	int error = blocks ? read_blocks(m, lane, page, blocks) : populate_pages(m->region, page, 1);
 
@@ -304,6 +319,32 @@ static int become_independent(struct migration *m)
 	return error;
 }
 
+/* From now on the kernel maps what is touched, page by page. To map it ahead takes a tenth of the time, and
+ * none of the user's. From the latest fault on. */
+static void map_rest(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+	size_t piece = region_page_bytes(r) > 2 * MIB ? region_page_bytes(r) : 2 * MIB;
+	size_t pieces = (r->bytes + piece - 1) / piece,
+	       first = (atomic_load(&m->latest) << r->page_shift) / piece;
+
+	for (size_t i = 0; i < pieces && !atomic_load(&m->stop); i++) {
+		size_t at = (first + i) % pieces * piece,
+		       bytes = r->bytes - at < piece ? r->bytes - at : piece;
+		if (madvise(r->app + at, bytes, MADV_POPULATE_WRITE))
+			break; /* before Linux 5.14 */
+	}
+}
+
+static int end_independent(struct migration *m)
+{
+	int error = become_independent(m);
+
+	if (!error)
+		map_rest(m);
+	return error;
+}
+
 /* The source lives, and so does this node: each tells the other. @return 0; -EHOSTDOWN: it does not. */
 static int stay_in_touch(struct migration *m, uint64_t *asked_ns)
 {
@@ -342,7 +383,7 @@ static void *bring_rest(void *argument)
 		done = bring_round(m, end, since_ns);
 		atomic_store(&m->progress.pages_left, count_left(m));
 		if (done == 0 && end == m->region->table.count && !atomic_load(&m->progress.pages_left))
-			return (void *)(intptr_t)become_independent(m);
+			return (void *)(intptr_t)end_independent(m);
 		int error = stay_in_touch(m, &asked_ns);
 		done = done >= 0 && error ? error : done;
 		if (done == 0)

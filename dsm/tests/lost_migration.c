@@ -138,7 +138,9 @@ static void be_destination(void)
 	size_t bytes = 0, ranges = 0;
 	int state = -1;
 
-	EXPECT(0, dsm_migrate_accept(region, SOURCE, &options));
+	struct dsm_migration_options how = options;
+	how.no_background = is_now("resumed"); /* which would be done before it dies */
+	EXPECT(0, dsm_migrate_accept(region, SOURCE, &how));
 	die_if("accepted");
 	int error = dsm_migrate_await(region, &state, sizeof state, &bytes);
 	if (dsm_migrate_holder(region) == SOURCE) {
