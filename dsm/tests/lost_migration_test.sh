@@ -35,7 +35,7 @@ for step in copying copied mapping switched fetching finished; do
 	survives "the source dies: $step" source "$step"
 done
 survives 'the source dies: mapping, 2 MiB' source mapping --page-size=2097152
-for step in accepted copying resumed fetching done finished; do
+for step in accepted copying resumed fetching 'done' finished; do
 	survives "the destination dies: $step" destination "$step"
 done
 echo "1..$number"
