@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,7 +25,6 @@
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
 #include "dsm/trace.h"
-#include "kernel/memory.h"
 #include "kernel/uffd.h"
 
 /* In the background, at once: short, since a fault may come. */
@@ -319,32 +317,6 @@ static int become_independent(struct migration *m)
 	return error;
 }
 
-/* From now on the kernel maps what is touched, page by page. To map it ahead takes a tenth of the time, and
- * none of the user's. From the latest fault on. */
-static void map_rest(struct migration *m)
-{
-	struct dsm_region *r = m->region;
-	size_t piece = region_page_bytes(r) > 2 * MIB ? region_page_bytes(r) : 2 * MIB;
-	size_t pieces = (r->bytes + piece - 1) / piece,
-	       first = (atomic_load(&m->latest) << r->page_shift) / piece;
-
-	for (size_t i = 0; i < pieces && !atomic_load(&m->stop); i++) {
-		size_t at = (first + i) % pieces * piece,
-		       bytes = r->bytes - at < piece ? r->bytes - at : piece;
-		if (madvise(r->app + at, bytes, MADV_POPULATE_WRITE))
-			break; /* before Linux 5.14 */
-	}
-}
-
-static int end_independent(struct migration *m)
-{
-	int error = become_independent(m);
-
-	if (!error)
-		map_rest(m);
-	return error;
-}
-
 /* The source lives, and so does this node: each tells the other. @return 0; -EHOSTDOWN: it does not. */
 static int stay_in_touch(struct migration *m, uint64_t *asked_ns)
 {
@@ -383,7 +355,7 @@ static void *bring_rest(void *argument)
 		done = bring_round(m, end, since_ns);
 		atomic_store(&m->progress.pages_left, count_left(m));
 		if (done == 0 && end == m->region->table.count && !atomic_load(&m->progress.pages_left))
-			return (void *)(intptr_t)end_independent(m);
+			return (void *)(intptr_t)become_independent(m);
 		int error = stay_in_touch(m, &asked_ns);
 		done = done >= 0 && error ? error : done;
 		if (done == 0)
