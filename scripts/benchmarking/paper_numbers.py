@@ -160,6 +160,13 @@ def in_words(wanted):
                      for name, value in wanted.items())
 
 
+def is_of(family, row):
+    """Of the configuration's entry for the family: others run the same program for something else. (Each application has
+    an entry of its own.)"""
+    entry = str(row.get("case_id", family.program)).split(".")[0]
+    return not row.get("traced") and (family.benchmark == "app" or entry == family.program)
+
+
 class Numbers:
     """Of a results directory. `used`: {name: text} of all that were asked for; `touched`: the keys of their rows."""
 
@@ -170,7 +177,7 @@ class Numbers:
         self.touched = set()
         self.data = {}
         for name, family in FAMILIES.items():
-            self.data[name] = rows.merged([row for row in directory.of(family.benchmark) if not row.get("traced")],
+            self.data[name] = rows.merged([row for row in directory.of(family.benchmark) if is_of(family, row)],
                                           directory.known)
         for row in self.data["anatomy"]:
             add_stages(row)

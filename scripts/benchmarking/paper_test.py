@@ -21,7 +21,7 @@ if HAS_MATPLOTLIB:
 # What a result looks like: a number with a unit of time, of bandwidth, or of comparison, and any decimal number.
 MEASURED = re.compile(r"\d(\s|~|\\,|\\ )*(\\us\b|\\textmu|ns\b|ms\b|s\b|GB/s|MB/s|\\%|times\b|\\times)|\d\.\d")
 LARGE = re.compile(r"(?<![\w.])\d{3,}")
-DESIGN = {"256", "1024", "2021"}  # pages of an entry of the log, of the longest step; a year
+DESIGN = {"512", "256", "1024", "2021"}  # KiB of a stretch of stores at home; pages of an entry of the log, of the longest step; a year
 VERSIONS = re.compile(r"Linux\s+\d\.\d+")
 FIELDS = {"article": ("author", "title", "journal", "year"), "inproceedings": ("author", "title", "booktitle", "year"),
           "misc": ("author", "title", "howpublished")}
