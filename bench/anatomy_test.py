@@ -7,6 +7,7 @@ LAUNCHER is scripts/mpirun.sh; the transport is that of MINORCA_TRANSPORT. Witho
 test is skipped, with the reason.
 """
 
+import os
 import sys
 
 import check
@@ -25,8 +26,9 @@ def check_row(row, nodes):
     check.check_types(row, dict(FIELDS, **{stage: int for stage in STAGES}))
     assert row["benchmark"] == "fault_anatomy" and row["nodes"] == nodes and row["samples"] > 0
     assert row["sum_ns"] == sum(row[stage] for stage in STAGES)
-    # On a quiet machine, within 5 %. A fifth of a few samples on a busy one is nothing to go by.
-    if row["samples"] >= 200:
+    # On a quiet machine, within 5 %. A fifth of a few samples on a busy one is nothing to go by, nor are threads that take
+    # turns on a processor: some faults have another's slice in them, and which stage that falls into differs.
+    if row["samples"] >= 200 and (nodes - 1) * row["threads"] <= len(os.sched_getaffinity(0)):
         assert abs(row["sum_ratio"] - 1) <= 0.1, "the stages come to %d ns of %d" % (row["sum_ns"], row["whole_ns"])
     # The kernel is asked, by a signal or a message, and maps the page.
     assert row["trap_ns"] > 0 and row["map_ns"] > 0 and row["return_ns"] > 0
