@@ -481,7 +481,7 @@ static void report_fault(const struct dsm_region *r, size_t page, int error, con
 	    REPORT_TEXT("cannot resolve the fault on page "),
 	    REPORT_NUMBER(page),
 	    REPORT_TEXT(" (home: node "),
-	    REPORT_NUMBER((uint64_t)(r->migration ? r->migration->holder : home_of(&r->home, page))),
+	    REPORT_NUMBER((uint64_t)(r->migration ? dsm_migrate_holder(r) : home_of(&r->home, page))),
 	    REPORT_TEXT(") of region "),
 	    REPORT_TEXT(r->name),
 	    REPORT_TEXT(" at "),

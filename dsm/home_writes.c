@@ -253,11 +253,16 @@ static int scan_sample(struct dsm_region *r, size_t chunk)
 static int presume(struct dsm_region *r, size_t first, size_t end, int (*visit)(void *, size_t, size_t),
 		   void *argument)
 {
+	size_t page = first << CHUNK_SHIFT, count = (end - first) << CHUNK_SHIFT;
 	int error = 0;
 
 	for (size_t chunk = first; chunk < end && !error; chunk++)
 		error = scan_sample(r, chunk);
-	return error ? error : visit(argument, first << CHUNK_SHIFT, (end - first) << CHUNK_SHIFT);
+	if (!error)
+		error = visit(argument, page, count);
+	if (error) /* the samples are protected again, and a presumption may have ended */
+		keep_for_later(r, page, count);
+	return error;
 }
 
 int home_writes_scan(struct dsm_region *r, int (*visit)(void *argument, size_t first, size_t count),

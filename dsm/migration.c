@@ -9,6 +9,7 @@
 #include "dsm/migration.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,10 @@
 
 /* How often an application is told that does not ask. */
 #define TELL_NS 200000000u
+/* Nobody sleeps longer who is to notice what others say. */
+#define LOOK_UP_NS 20000000u
+/* What the other side says went wrong is an errno. */
+#define ERRNO_MAX 4095
 
 /* --- making -------------------------------------------------------------------------------------------- */
 
@@ -47,7 +52,7 @@ int migration_create(struct dsm_region *r)
 
 	if (!m)
 		return -ENOMEM;
-	memset(m, 0, sizeof *m);
+	memset(m, 0, sizeof *m); /* no other thread knows it */
 	m->stored = calloc(words, sizeof *m->stored);
 	m->sending = calloc(words, sizeof *m->sending);
 	m->complete = calloc(words, sizeof *m->complete);
@@ -199,16 +204,14 @@ void migration_report(struct migration *m)
 		tell_application(m);
 }
 
-void migration_throttle(const struct migration *m, uint64_t bytes, uint64_t since_ns)
+uint64_t migration_throttle_ns(const struct migration *m, uint64_t bytes, uint64_t since_ns)
 {
 	uint64_t passed_ns = clock_ns() - since_ns;
 	double due_ns = m->options.bytes_per_s ? (double)bytes * 1e9 / (double)m->options.bytes_per_s : 0;
 
 	if (due_ns <= (double)passed_ns)
-		return;
-	uint64_t ns = (uint64_t)due_ns - passed_ns;
-	struct timespec pause = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
-	nanosleep(&pause, NULL);
+		return 0;
+	return due_ns - (double)passed_ns < LOOK_UP_NS ? (uint64_t)due_ns - passed_ns + 1 : LOOK_UP_NS;
 }
 
 int dsm_migrate_progress(const dsm_region *r, struct dsm_migration_progress *out)
@@ -221,7 +224,8 @@ int dsm_migrate_progress(const dsm_region *r, struct dsm_migration_progress *out
 
 int dsm_migrate_holder(const dsm_region *r)
 {
-	return r && r->migration ? __atomic_load_n(&r->migration->holder, __ATOMIC_RELAXED) : -EINVAL;
+	return r && r->migration ? atomic_load_explicit(&r->migration->holder, memory_order_relaxed)
+				 : -EINVAL;
 }
 
 /* --- mapping ahead ------------------------------------------------------------------------------------- */
@@ -279,13 +283,16 @@ static int check_begin(const dsm_region *r, int peer, const struct dsm_migration
 static void begin(struct migration *m, enum migration_role role, int peer,
 		  const struct dsm_migration_options *options)
 {
+	_Atomic uint64_t *counters = (_Atomic uint64_t *)&m->progress;
+
 	m->options = options ? *options : (struct dsm_migration_options){0};
-	m->role = role;
 	m->peer = peer;
 	m->switched = false;
 	atomic_store(&m->cancel, false);
-	memset(&m->progress, 0, sizeof m->progress);
+	for (size_t i = 0; i < sizeof m->progress / sizeof counters[0]; i++)
+		atomic_store_explicit(&counters[i], 0, memory_order_relaxed);
 	atomic_store(&m->progress.begun_ns, clock_ns());
+	m->role = role; /* last: from here on it can be cancelled */
 }
 
 int migration_settle(struct migration *m, int error, const char *what)
@@ -319,7 +326,10 @@ static int offer(struct migration *m)
 		error = migration_tell(m, &words->offered, m->epoch);
 	if (!error)
 		error = migration_wait(m, &words->answered, &words->target_over, &words->target_beat);
-	return error ? error : -(int)atomic_load(&words->answer_error);
+	if (error)
+		return error;
+	uint64_t refused = value_of(&words->answer_error);
+	return refused <= ERRNO_MAX ? -(int)refused : -EPROTO;
 }
 
 int dsm_migrate_begin(dsm_region *r, int to, const struct dsm_migration_options *options)
@@ -370,21 +380,32 @@ static int make_room(struct migration *m)
 {
 	struct dsm_region *r = m->region;
 	bool empty = m->options.mode == DSM_MIGRATION_POST_COPY && runtime.ops->populate;
-	size_t piece = r->bytes < 64 * MIB ? r->bytes : 64 * MIB;
+	size_t piece = AHEAD_BYTES >> r->page_shift, pages = r->table.count;
 	int error = empty ? memory_punch(r->fd, 0, r->file_bytes) : 0;
 
-	piece = piece < region_page_bytes(r) ? region_page_bytes(r) : piece;
-	for (size_t at = 0; at < r->bytes && !empty && !error; at += piece) {
-		error = memory_allocate(r->fd, at, r->bytes - at < piece ? r->bytes - at : piece);
-		if (error == -EINTR) { /* a signal of the application's */
-			error = 0;
-			at -= piece;
-			continue;
-		}
+	piece = piece ? piece : 1;
+	for (size_t page = 0; page < pages && !empty && !error; page += piece) {
+		error = region_allocate_pages(r, page, pages - page < piece ? pages - page : piece);
 		migration_tell(m, &m->words->target_beat, atomic_load(&m->words->target_beat) + 1);
 	}
 	migration_reset_pages(r, !empty);
 	return error;
+}
+
+/* The offer is what this node waits for. */
+static int check_offer(struct migration *m)
+{
+	uint64_t node = value_of(&m->words->offer_node), mode = value_of(&m->words->offer_mode);
+
+	if (node == (uint64_t)m->peer && mode == (uint64_t)m->options.mode)
+		return 0;
+	report("dsm_migrate_accept(): node %" PRIu64 " offers region %s in mode %" PRIu64
+	       "; this node expects it from node "
+	       "%d in mode %d",
+	       node, m->region->name, mode, m->peer, (int)m->options.mode);
+	if (node < (uint64_t)runtime.nodes) /* it is to hear of it */
+		m->peer = (int)node;
+	return -EPROTO;
 }
 
 static int answer(struct migration *m)
@@ -394,23 +415,15 @@ static int answer(struct migration *m)
 
 	if (error)
 		return error;
-	bool fits = value_of(&words->offer_node) == (uint64_t)m->peer &&
-		    value_of(&words->offer_mode) == (uint64_t)m->options.mode;
 	/* All that the source will write for this epoch, before it may. */
 	atomic_store(&words->map_pages, 0);
-	error = fits ? make_room(m) : -EPROTO;
+	error = check_offer(m);
+	if (!error)
+		error = make_room(m);
 	/* For post-copy, there is nothing here to be mapped. */
 	if (!error && is_read_after(m))
-		map_ahead(m, is_copied_before(m), &m->words->target_beat);
-	if (error == -EPROTO)
-		report("dsm_migrate_accept(): node %d offers region %s in mode %d; this node expects it from "
-		       "node %d "
-		       "in mode %d",
-		       (int)value_of(&words->offer_node), m->region->name, (int)value_of(&words->offer_mode),
-		       m->peer, (int)m->options.mode);
+		map_ahead(m, is_copied_before(m), &words->target_beat);
 	atomic_store(&words->answer_error, (uint64_t)-error);
-	m->peer =
-	    (int)value_of(&words->offer_node) < runtime.nodes ? (int)value_of(&words->offer_node) : m->peer;
 	int told = migration_put(m, &words->answer_error, 1);
 	if (!told)
 		told = migration_tell(m, &words->answered, m->epoch);
@@ -439,7 +452,7 @@ int dsm_migrate_cancel(dsm_region *r)
 {
 	if (!runtime.started || !r || !r->migration || r->migration->role == ROLE_NONE)
 		return -EINVAL;
-	if (atomic_load(&r->migration->progress.step) > DSM_MIGRATION_SWITCHING)
+	if (atomic_load(&r->migration->progress.step) >= DSM_MIGRATION_SWITCHING)
 		return -EALREADY;
 	atomic_store(&r->migration->cancel, true);
 	return 0;
@@ -468,7 +481,9 @@ static int finish_source(struct migration *m)
 
 	if (error == -ETIMEDOUT)
 		return error; /* it may be called again */
+	migration_untrack(m); /* if the switch did not come so far */
 	m->role = ROLE_NONE;
+	atomic_store(&m->holder, m->peer);
 	int kept = let_go(m);
 	if (kept)
 		report("region %s is at node %d, and this node cannot give its own memory back: %s",

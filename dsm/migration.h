@@ -1,7 +1,7 @@
 /*
  * Regions that move (options.movable): what a node knows of one, and what goes between source and
- * destination. The calls are in migration.c, what the source does in migration_source.c, what the destination
- * does, its faults among them, in migration_target.c.
+ * destination. The calls are in migration.c, what the source does in migration_source.c, how it finds what is
+ * stored to in migration_track.c, what the destination does, its faults among them, in migration_target.c.
  *
  * The two talk by words: each has a struct migration_words, which the other writes one-sided and it reads by
  * itself. Each migration has an epoch, greater than that of all before it, so that what was left of an
@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct dsm_region;
 struct lane;
@@ -62,13 +63,14 @@ struct migration {
 	/* Written by the thread that makes the calls, while no other is at it. */
 	struct dsm_region *region;
 	struct migration_words *words; /* this node's; immutable */
-	enum migration_role role;
-	int holder, peer;
+	_Atomic(enum migration_role) role;
+	atomic_int holder;
+	int peer;
 	uint64_t epoch;
 	struct dsm_migration_options options;
 	atomic_bool cancel; /* somebody asks for it */
-	bool switched;
-	uint64_t told_ns; /* when on_progress() was last called */
+	bool switched;	    /* the destination holds it, or may */
+	uint64_t told_ns;   /* when on_progress() was last called: by the background, while it runs */
 
 	/* Source. */
 	_Atomic(enum migration_tracking) tracking; /* read by faults */
@@ -89,12 +91,11 @@ struct migration {
 	pthread_t background;
 	bool background_runs;
 
-	/* Counters are added to by any thread. */
-	struct {
-		atomic_uint step, rounds;
-		_Atomic uint64_t pages_left, bytes_precopied, bytes_switched, bytes_mapped, bytes_fetched,
-		    faults, faults_current, faults_early, begun_ns, switched_ns, resumed_ns, mapped_ns,
-		    done_ns;
+	/* Read, and but for the step added to, by any thread. */
+	struct migration_progress {
+		_Atomic uint64_t step, rounds, pages_left, bytes_precopied, bytes_switched, bytes_mapped,
+		    bytes_fetched, faults, faults_current, faults_early, begun_ns, switched_ns, resumed_ns,
+		    mapped_ns, done_ns;
 	} progress;
 };
 
@@ -147,15 +148,38 @@ void migration_step(struct migration *m, enum dsm_migration_step step);
 /** Tells the application, if some time has passed since. */
 void migration_report(struct migration *m);
 
-/** Waits until @bytes, sent or read since @since_ns, keep within bytes_per_s. */
-void migration_throttle(const struct migration *m, uint64_t bytes, uint64_t since_ns);
+/** How long to wait until @bytes, sent or read since @since_ns, keep within bytes_per_s: 0, or a part of it
+ * that is short enough to look up in between. */
+uint64_t migration_throttle_ns(const struct migration *m, uint64_t bytes, uint64_t since_ns);
+
+static inline void migration_sleep(uint64_t ns)
+{
+	nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL); /* less than a second */
+}
 
 /** Of all pages of this node: not mapped; @in_file: their memory is there. Nobody faults meanwhile. */
 void migration_reset_pages(struct dsm_region *region, bool in_file);
 
-/** The source's part of dsm_migrate_begin(): finding stores. @return 0 or -errno. */
+/** Source: begins to find stores, and notes all pages. @return 0 or -errno. */
 int migration_track(struct migration *m);
+/** Ends it, if it was begun. */
 void migration_untrack(struct migration *m);
+
+/** Notes what was stored to in [@first, @first + @count) since the last time, and protects it again. */
+int migration_scan(struct migration *m, size_t first, size_t count);
+
+/**
+ * What was noted becomes `sending`, what this round sends. Only then is it protected, where faults note it,
+ * and only then is it read: who stores to it meanwhile has noted it anew, or stored before it was read. After
+ * an error, what has been taken is in `sending`.
+ */
+int migration_take(struct migration *m);
+
+/** Notes pages as stored to. */
+void migration_note(struct migration *m, size_t first, size_t count);
+
+/** How many are noted. */
+size_t migration_noted(const struct migration *m);
 
 /** A fault of the source while it finds stores by them; the page is locked. Async-signal-safe. */
 int migration_note_store(struct migration *m, size_t page);

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dsm/clock.h"
 #include "dsm/lane.h"
@@ -24,192 +23,21 @@
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
-#include "kernel/memory.h"
-#include "kernel/pagemap.h"
-#include "kernel/uffd.h"
 
 #define ROUNDS_MAX 8u
 /* Written at once: between two of these, cancelling is noticed. */
 #define SEND_BYTES ((size_t)1 << 20)
 /* Pages of a step of the map. */
 #define MAP_PAGES ((size_t)4096)
-#define FOUND_AT_ONCE 256
 #define ASK_NS 20000000u
-/* Pages whose locks are held together. */
-#define LOCKED_AT_ONCE 64
 
-/* --- finding stores ------------------------------------------------------------------------------------ */
+/* --- sending ------------------------------------------------------------------------------------------- */
 
-/* A page of the round: see take_stored(). */
+/* A page of the round: see migration_take(). */
 static bool is_sending(const struct migration *m, size_t page)
 {
 	return m->sending[page / 64] >> (page % 64) & 1;
 }
-
-static void note_stored(struct migration *m, size_t first, size_t count)
-{
-	for (size_t page = first; page < first + count; page++)
-		bit_set(m->stored, page);
-}
-
-/* Those that were stored to since they were protected: protects them, and notes them, or does not care. */
-static int scan_by_kernel(struct migration *m, size_t first, size_t count, bool note)
-{
-	struct dsm_region *r = m->region;
-	unsigned char *at = region_app(r, first), *end = region_app(r, first + count);
-	struct page_region found[FOUND_AT_ONCE];
-	int error = 0;
-
-	while (at < end && !error) {
-		const void *walk_end = end;
-		size_t parts = 0;
-		error = pagemap_scan_written(m->pagemap, at, (size_t)(end - at), found, FOUND_AT_ONCE, &parts,
-					     &walk_end);
-		for (size_t i = 0; i < parts && note && !error; i++)
-			note_stored(m, (size_t)(found[i].start - (uintptr_t)r->app) >> r->page_shift,
-				    (size_t)(found[i].end - found[i].start) >> r->page_shift);
-		at += (size_t)((const unsigned char *)walk_end - at);
-	}
-	return error;
-}
-
-int migration_note_store(struct migration *m, size_t page)
-{
-	struct dsm_region *r = m->region;
-
-	bit_set(m->stored, page); /* before the store can be made */
-	int error = uffd_writeprotect(r->uffd, region_app(r, page), region_page_bytes(r), false);
-	return error == -ENOENT ? 0 : error; /* nobody asks any more, and nothing is protected */
-}
-
-/* Pages from @first on that were found stored to, as many as are locked at once. */
-static size_t stored_run(const struct migration *m, size_t first)
-{
-	size_t count = 0;
-
-	while (first + count < m->region->table.count && count < LOCKED_AT_ONCE &&
-	       bit_is_set(m->stored, first + count))
-		count++;
-	return count;
-}
-
-/* By faults: a fault notes a page and lifts its protection under the page's lock, and so under the lock, what
- * was noted is taken and protected anew. Else the protection could be lifted after its note was taken. */
-static int take_run(struct migration *m, size_t first, size_t count)
-{
-	struct dsm_region *r = m->region;
-	sigset_t saved;
-
-	runtime_block_signals(&saved);
-	for (size_t page = first; page < first + count; page++) {
-		page_lock(&r->table.pages[page]);
-		atomic_fetch_and(&m->stored[page / 64], ~((uint64_t)1 << (page % 64)));
-		m->sending[page / 64] |= (uint64_t)1 << (page % 64);
-	}
-	int error = uffd_writeprotect(r->uffd, region_app(r, first), count << r->page_shift, true);
-	for (size_t page = first; page < first + count; page++)
-		page_unlock(&r->table.pages[page]);
-	runtime_unblock_signals(&saved);
-	return error;
-}
-
-static int take_by_faults(struct migration *m)
-{
-	size_t pages = m->region->table.count;
-	int error = 0;
-
-	for (size_t page = 0, run; page < pages && !error; page += run ? run : 1) {
-		run = stored_run(m, page);
-		if (run)
-			error = take_run(m, page, run);
-	}
-	return error;
-}
-
-/* Finds what was stored to in [@first, @first + @count) since the last time, and protects it again. */
-static int scan(struct migration *m, size_t first, size_t count)
-{
-	return m->tracking == TRACKING_BY_KERNEL ? scan_by_kernel(m, first, count, true) : 0;
-}
-
-static int track_by_kernel(struct migration *m)
-{
-	struct dsm_region *r = m->region;
-
-	m->uffd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
-				UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP,
-			    false, NULL);
-	if (m->uffd < 0)
-		return m->uffd;
-	m->pagemap = pagemap_open();
-	if (m->pagemap < 0)
-		return m->pagemap;
-	int error = uffd_register(m->uffd, r->app, r->bytes, UFFDIO_REGISTER_MODE_WP, NULL);
-	if (error)
-		return error;
-	m->tracking = TRACKING_BY_KERNEL;
-	return scan_by_kernel(m, 0, r->table.count, false); /* protects all */
-}
-
-static int track_by_faults(struct migration *m)
-{
-	struct dsm_region *r = m->region;
-	int error = uffd_register(r->uffd, r->app, r->bytes, UFFDIO_REGISTER_MODE_WP, NULL);
-
-	if (error)
-		return error;
-	m->tracking = TRACKING_BY_FAULTS;
-	return uffd_writeprotect(r->uffd, r->app, r->bytes, true);
-}
-
-/* Spare pages: as many as there is memory for. */
-static void make_spares(struct migration *m)
-{
-	struct dsm_region *r = m->region;
-	unsigned int wanted = (unsigned int)((r->file_bytes - r->bytes) >> r->page_shift);
-
-	memset(m->spare_page, 0, sizeof m->spare_page);
-	m->next_spare = 0;
-	for (m->spares = 0; m->spares < wanted; m->spares++)
-		if (memory_allocate(r->fd, r->bytes + ((size_t)m->spares << r->page_shift),
-				    region_page_bytes(r)))
-			break;
-}
-
-int migration_track(struct migration *m)
-{
-	bool by_kernel = runtime.kernel[KERNEL_UFFD_WP_ASYNC].available &&
-			 runtime.kernel[KERNEL_PAGEMAP_SCAN].available && !m->options.track_by_faults;
-	size_t pages = m->region->table.count;
-
-	for (size_t word = 0; word < (pages + 63) / 64; word++)
-		atomic_store_explicit(&m->stored[word], 0, memory_order_relaxed);
-	note_stored(m, 0, pages); /* the first round sends all */
-	atomic_store(&m->progress.pages_left, pages);
-	if (m->options.mode == DSM_MIGRATION_POST_COPY || m->options.mode == DSM_MIGRATION_STOP_AND_COPY)
-		return 0;
-	make_spares(m);
-	return by_kernel ? track_by_kernel(m) : track_by_faults(m);
-}
-
-void migration_untrack(struct migration *m)
-{
-	struct dsm_region *r = m->region;
-
-	if (m->tracking != TRACKING_NONE)
-		uffd_unregister(m->tracking == TRACKING_BY_KERNEL ? m->uffd : r->uffd, r->app, r->bytes);
-	if (m->uffd >= 0)
-		close(m->uffd);
-	if (m->pagemap >= 0)
-		close(m->pagemap);
-	if (m->spares && runtime.ops->populate)
-		memory_punch(r->fd, r->bytes, r->file_bytes - r->bytes);
-	m->tracking = TRACKING_NONE;
-	m->uffd = m->pagemap = -1;
-	m->spares = 0;
-}
-
-/* --- sending ------------------------------------------------------------------------------------------- */
 
 /* What goes out at once, on one lane, and is waited for together. */
 struct batch {
@@ -302,41 +130,29 @@ static int look_up(struct migration *m)
 	return migration_tell(m, &words->source_beat, atomic_load(&words->source_beat) + 1);
 }
 
-/*
- * What was noted becomes what is sent. Only then is it protected, where faults note it, and only then is it
- * read: who stores to it meanwhile has noted it anew, or stored before it was read.
- */
-static int take_stored(struct migration *m)
+/* Looks up, again and again while it is too fast. */
+static int keep_pace(struct migration *m, uint64_t since_ns)
 {
-	bool by_faults = m->tracking == TRACKING_BY_FAULTS;
+	int error = look_up(m);
 
-	for (size_t word = 0; word < (m->region->table.count + 63) / 64; word++)
-		m->sending[word] = by_faults ? 0 : atomic_exchange(&m->stored[word], 0);
-	return by_faults ? take_by_faults(m) : 0;
-}
-
-static size_t count_stored(const struct migration *m)
-{
-	size_t count = 0;
-
-	for (size_t word = 0; word < (m->region->table.count + 63) / 64; word++)
-		count += (size_t)__builtin_popcountll(atomic_load(&m->stored[word]));
-	return count;
+	for (uint64_t ns; !error && (ns = migration_throttle_ns(m, m->bytes_sent, since_ns));) {
+		migration_sleep(ns);
+		error = look_up(m);
+	}
+	return error;
 }
 
 /* @copied: large pages by way of spare pages. @paused: the user is, and nobody else is listened to. */
 static int send_stored(struct migration *m, bool copied, bool paused)
 {
 	uint64_t since_ns = clock_ns();
-	int error = take_stored(m);
+	int error = migration_take(m);
 
 	m->bytes_sent = 0;
 	for (size_t page = 0; page < m->region->table.count && !error;) {
 		error = send_batch(m, &page, copied);
 		if (!error && !paused)
-			error = look_up(m);
-		if (!paused)
-			migration_throttle(m, m->bytes_sent, since_ns);
+			error = keep_pace(m, since_ns);
 	}
 	return error;
 }
@@ -355,10 +171,10 @@ static uint64_t enough_bytes(const struct migration *m)
 /* Finds what the next round is to send. */
 static int end_round(struct migration *m)
 {
-	int error = scan(m, 0, m->region->table.count);
+	int error = migration_scan(m, 0, m->region->table.count);
 
 	atomic_fetch_add(&m->progress.rounds, 1);
-	atomic_store(&m->progress.pages_left, count_stored(m));
+	atomic_store(&m->progress.pages_left, migration_noted(m));
 	atomic_fetch_add(&m->progress.bytes_precopied, m->bytes_sent);
 	return error;
 }
@@ -466,21 +282,35 @@ static size_t map_step_end(const struct migration *m, size_t first)
 	return end;
 }
 
-/* What was stored to since the last scan is found, of large pages at once, of small ones step by step. */
+/* The last scan. What the kernel cannot tell of is out of date: to read a page that is not does no harm. */
+static void scan_for_map(struct migration *m, size_t first, size_t count)
+{
+	int error = migration_scan(m, first, count);
+
+	if (!error)
+		return;
+	report("region %s: stores to pages %zu to %zu cannot be told (%s): all of them are read by node %d",
+	       m->region->name, first, first + count - 1, strerror(-error), m->peer);
+	migration_note(m, first, count);
+}
+
+/* What was stored to since the last scan is found, of large pages at once, of small ones step by step. An
+ * error says that the destination is lost. */
 static int send_map(struct migration *m)
 {
 	size_t pages = m->region->table.count;
 	bool large = m->region->blocks_per_page > 1;
-	int error = large ? scan(m, 0, pages) : 0;
+	int error = 0;
 
+	if (large)
+		scan_for_map(m, 0, pages);
 	for (size_t first = 0, end; first < pages && !error; first = end) {
 		end = map_step_end(m, first);
 		if (!large)
-			error = scan(m, first, end - first);
-		if (!error)
-			error = send_map_step(m, first, end);
+			scan_for_map(m, first, end - first);
+		error = send_map_step(m, first, end);
 	}
-	atomic_store(&m->progress.pages_left, count_stored(m));
+	atomic_store(&m->progress.pages_left, migration_noted(m));
 	return error;
 }
 
@@ -492,7 +322,7 @@ static int send_before(struct migration *m)
 	int error = 0;
 
 	if (m->options.mode == DSM_MIGRATION_PRE_COPY)
-		error = scan(m, 0, m->region->table.count);
+		error = migration_scan(m, 0, m->region->table.count);
 	if (!error &&
 	    (m->options.mode == DSM_MIGRATION_PRE_COPY || m->options.mode == DSM_MIGRATION_STOP_AND_COPY)) {
 		error = send_stored(m, false, true);
@@ -515,23 +345,27 @@ static int send_state(struct migration *m, const void *state, size_t bytes)
 	return error;
 }
 
-/* Waits until the destination says that its user may go on. */
+/*
+ * Waits until the destination says that its user may go on. If it lives and does not say so, it has not come
+ * to dsm_migrate_await() yet, and holds the region all the same.
+ */
 static int hear_of_it(struct migration *m)
 {
 	int error = migration_wait(m, &m->words->resumed, NULL, &m->words->target_beat);
 
-	atomic_store(&m->progress.resumed_ns, clock_ns());
-	if (error == -ETIMEDOUT)
-		report(
-		    "dsm_migrate_switch(): node %d does not say that it has gone on with region %s; is it in "
-		    "dsm_migrate_await()?",
-		    m->peer, m->region->name);
-	if (error != -EHOSTDOWN)
-		return error ? -ENOTRECOVERABLE : 0;
-	/* It died. A word of its that is not here was not written, if writing is a store to our memory. */
-	return runtime.ops->memory_outlives_process ? error : -ENOTRECOVERABLE;
+	if (!error)
+		atomic_store(&m->progress.resumed_ns, clock_ns());
+	if (error == -ETIMEDOUT) {
+		report("dsm_migrate_switch(): node %d holds region %s, and does not say that it has gone on "
+		       "with it; is it "
+		       "in dsm_migrate_await()?",
+		       m->peer, m->region->name);
+		error = 0;
+	}
+	return error;
 }
 
+/* @return 0: the destination holds the region; -ENOTRECOVERABLE: it may; else it does not. */
 static int hand_over(struct migration *m, const void *state, size_t bytes)
 {
 	int error = look_up(m);
@@ -546,9 +380,25 @@ static int hand_over(struct migration *m, const void *state, size_t bytes)
 	error = migration_tell(m, &m->words->switched, m->epoch);
 	if (!error)
 		error = hear_of_it(m);
-	if (error == -EHOSTDOWN && runtime.ops->memory_outlives_process)
-		m->switched = false; /* it never began */
-	return error;
+	if (!error)
+		return 0;
+	/* It died. If writing is a store to our memory, what it has not written it has not written; else
+	 * nobody knows which of the two words was lost on the way. */
+	m->switched = !runtime.ops->memory_outlives_process;
+	return m->switched ? -ENOTRECOVERABLE : error;
+}
+
+/* From here on the destination is told what is out of date, and nothing else can go wrong than that it is
+ * lost, which dsm_migrate_finish() says. */
+static void tell_the_rest(struct migration *m)
+{
+	atomic_store(&m->holder, m->peer);
+	migration_step(m, DSM_MIGRATION_MAPPING);
+	if (m->options.mode == DSM_MIGRATION_MINOR)
+		send_map(m);
+	atomic_store(&m->progress.mapped_ns, clock_ns());
+	migration_untrack(m);
+	migration_step(m, DSM_MIGRATION_FETCHING);
 }
 
 int dsm_migrate_switch(dsm_region *r, const void *state, size_t bytes)
@@ -564,17 +414,13 @@ int dsm_migrate_switch(dsm_region *r, const void *state, size_t bytes)
 	atomic_store(&m->progress.switched_ns, clock_ns());
 	atomic_store(&m->progress.step, DSM_MIGRATION_SWITCHING); /* nobody is told: the user is paused */
 	int error = hand_over(m, state, bytes);
-	if (!m->switched) {
+	if (!error)
+		tell_the_rest(m);
+	else if (m->switched)
+		peers_tell(-EHOSTDOWN, "dsm_migrate_switch()",
+			   "nobody can say whether it went on with a region");
+	else
 		error = migration_settle(m, error, "dsm_migrate_switch()");
-	} else if (!error) {
-		__atomic_store_n(&m->holder, m->peer, __ATOMIC_RELAXED);
-		migration_step(m, DSM_MIGRATION_MAPPING);
-		if (m->options.mode == DSM_MIGRATION_MINOR)
-			error = send_map(m);
-		atomic_store(&m->progress.mapped_ns, clock_ns());
-		migration_untrack(m);
-		migration_step(m, DSM_MIGRATION_FETCHING);
-	}
 	errno = saved_errno;
 	return error;
 }

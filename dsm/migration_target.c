@@ -11,8 +11,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "dsm/clock.h"
@@ -32,13 +30,17 @@
 #define IDLE_NS 50000
 #define ASK_NS 20000000u
 #define MAP_WAIT_NS 100000u
+#define STEP_BACK_NS 100000u
 
 /* --- what is out of date ------------------------------------------------------------------------------- */
 
-/* How much of the map is there. Acquire: its words are. */
+/* How much of the map is there. Acquire: its words are; pairs with the order of the writes in
+ * send_map_step(). No more than there are pages, whatever the source says. */
 static size_t map_end(const struct migration *m)
 {
-	return atomic_load_explicit(&m->words->map_pages, memory_order_acquire);
+	uint64_t end = atomic_load_explicit(&m->words->map_pages, memory_order_acquire);
+
+	return end < m->region->table.count ? end : m->region->table.count;
 }
 
 /* Blocks of a page to be read: those that differ, by the map; all, where it has not come to. */
@@ -61,7 +63,9 @@ static int read_blocks(struct migration *m, struct lane *lane, size_t page, uint
 	uint64_t read = (uint64_t)__builtin_popcountll(blocks);
 	int error = peers_reach(m->peer);
 
-	if (!error)
+	/* hugetlb: an empty pool must be an error here, not a SIGBUS at the alias. Storing to shmem
+	 * allocates. */
+	if (!error && r->hugetlb)
 		error = populate_pages(r, page, 1);
 	while (blocks && !error) {
 		unsigned int first = (unsigned int)__builtin_ctzll(blocks);
@@ -76,6 +80,7 @@ static int read_blocks(struct migration *m, struct lane *lane, size_t page, uint
 	error = peers_note(m->peer, error ? error : completed);
 	if (error)
 		return error;
+	r->table.pages[page].flags |= PAGE_IN_FILE;
 	stats_add(&lane->stats.blocks_fetched, read);
 	stats_add(&lane->stats.bytes_fetched, read << r->block_shift);
 	atomic_fetch_add_explicit(&m->progress.bytes_fetched, read << r->block_shift, memory_order_relaxed);
@@ -174,11 +179,6 @@ int migration_fault(struct lane *lane, struct dsm_region *r, size_t page, bool w
 
 /* --- the background ------------------------------------------------------------------------------------ */
 
-static void sleep_ns(long ns)
-{
-	nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
-}
-
 /* Whether a page is known to be out of date and has not been read. */
 static bool is_left(const struct migration *m, size_t page)
 {
@@ -252,38 +252,48 @@ static size_t bring_some(struct migration *m, size_t first, size_t end, int *err
 	return first + (count ? count : 1);
 }
 
-/* Goes once through what the map tells of so far, from the latest fault on and around. @return how many pages
- * were looked at closely, or -errno. */
-static ssize_t bring_round(struct migration *m, size_t end, uint64_t since_ns)
+/* The first page that is left, from @first on and around; @end if there is none. */
+static size_t find_left_around(const struct migration *m, size_t first, size_t end)
 {
-	size_t seen = atomic_load(&m->latest), begin = seen < end ? seen : 0, page = begin;
-	ssize_t done = 0;
-	bool around = false;
+	size_t page = find_left(m, first, end);
+
+	if (page < end)
+		return page;
+	page = find_left(m, 0, first < end ? first : end);
+	return page < first ? page : end;
+}
+
+/* While a fault is being resolved; but not for long: where there is always one, the rest must come all the
+ * same. */
+static void step_back(const struct migration *m)
+{
+	uint64_t until_ns = clock_ns() + STEP_BACK_NS;
+
+	while (atomic_load(&m->demand) && clock_ns() < until_ns)
+		__builtin_ia32_pause();
+}
+
+/* Brings in what the map tells of so far, behind the latest fault first, until nothing is left of it, or it
+ * is time to stay in touch. @return 0 or -errno. */
+static int bring_round(struct migration *m, size_t end, uint64_t since_ns)
+{
+	uint64_t until_ns = clock_ns() + ASK_NS;
+	size_t seen = atomic_load(&m->latest), from = seen, page;
 	int error = 0;
 
-	while (!error && !atomic_load(&m->stop)) {
+	while (!error && !atomic_load(&m->stop) && clock_ns() < until_ns) {
 		size_t latest = atomic_load(&m->latest);
-		if (latest != seen && latest < end) { /* a fault: go on behind it */
-			seen = latest;
-			page = begin = latest;
-			around = false;
-		}
-		size_t next = find_left(m, page, around ? begin : end);
-		if (next == (around ? begin : end)) {
-			if (around)
-				break;
-			around = true;
-			page = 0;
-			continue;
-		}
-		while (atomic_load(&m->demand) && !atomic_load(&m->stop))
-			__builtin_ia32_pause(); /* a fault is being resolved: some microseconds */
-		page = bring_some(m, next, end, &error);
-		done++;
+		if (latest != seen)
+			seen = from = latest;
+		page = find_left_around(m, from < end ? from : 0, end);
+		if (page == end ||
+		    migration_throttle_ns(m, atomic_load(&m->progress.bytes_fetched), since_ns))
+			break;
+		step_back(m);
+		from = bring_some(m, page, end, &error);
 		migration_report(m);
-		migration_throttle(m, atomic_load(&m->progress.bytes_fetched), since_ns);
 	}
-	return error ? error : done;
+	return error;
 }
 
 static size_t count_left(const struct migration *m)
@@ -300,21 +310,23 @@ static size_t count_left(const struct migration *m)
  * before all faults are over that may have begun when the map had not come so far: such a one reads a page
  * that is up to date, and the source's memory must be there until it has.
  */
-static int become_independent(struct migration *m)
+static void become_independent(struct migration *m)
 {
 	struct dsm_region *r = m->region;
 
 	lanes_quiesce(); /* each fault holds one */
-	atomic_store(&m->progress.step, DSM_MIGRATION_DONE);
 	int error = uffd_unregister(r->uffd, r->app, r->bytes);
-	atomic_store(&m->resolves, false);
+	if (error) { /* then faults go on being resolved, from what is here */
+		report("region %s cannot be unregistered from userfaultfd (%s): each page costs a fault yet",
+		       r->name, strerror(-error));
+		for (size_t page = 0; page < r->table.count; page++)
+			bit_set(m->complete, page);
+	}
+	atomic_store(&m->resolves, error != 0);
 	atomic_store(&m->progress.done_ns, clock_ns());
 	migration_step(m, DSM_MIGRATION_DONE);
-	if (error)
-		report("region %s cannot be unregistered from userfaultfd: %s", r->name, strerror(-error));
 	/* If the source is lost by now, nobody needs to know. */
 	migration_tell(m, &m->words->done, m->epoch);
-	return error;
 }
 
 /* The source lives, and so does this node: each tells the other. @return 0; -EHOSTDOWN: it does not. */
@@ -340,33 +352,43 @@ static int stay_in_touch(struct migration *m, uint64_t *asked_ns)
 	return 0;
 }
 
+/* Whether all of the map is there, and nothing is left of it. */
+static bool nothing_is_left(struct migration *m, size_t end)
+{
+	if (end == m->region->table.count && !atomic_load(&m->progress.mapped_ns)) {
+		atomic_store(&m->progress.mapped_ns, clock_ns());
+		migration_step(m, DSM_MIGRATION_FETCHING);
+	}
+	atomic_store(&m->progress.pages_left, count_left(m));
+	return end == m->region->table.count && !atomic_load(&m->progress.pages_left);
+}
+
 static void *bring_rest(void *argument)
 {
 	struct migration *m = argument;
 	uint64_t since_ns = clock_ns(), asked_ns = 0;
-	ssize_t done = 0;
+	int error = 0;
 
-	while (done >= 0 && !atomic_load(&m->stop)) {
+	while (!error && !atomic_load(&m->stop)) {
 		size_t end = map_end(m);
-		if (end == m->region->table.count && !atomic_load(&m->progress.mapped_ns)) {
-			atomic_store(&m->progress.mapped_ns, clock_ns());
-			migration_step(m, DSM_MIGRATION_FETCHING);
+		error = bring_round(m, end, since_ns);
+		if (!error && nothing_is_left(m, end)) {
+			become_independent(m);
+			return NULL;
 		}
-		done = bring_round(m, end, since_ns);
-		atomic_store(&m->progress.pages_left, count_left(m));
-		if (done == 0 && end == m->region->table.count && !atomic_load(&m->progress.pages_left))
-			return (void *)(intptr_t)become_independent(m);
-		int error = stay_in_touch(m, &asked_ns);
-		done = done >= 0 && error ? error : done;
-		if (done == 0)
-			sleep_ns(IDLE_NS);
+		if (!error)
+			error = stay_in_touch(m, &asked_ns);
+		if (!error)
+			migration_sleep(IDLE_NS);
 	}
-	if (done < 0) {
-		report("node %d was lost while region %s came from it: %s", m->peer, m->region->name,
-		       "dsm_migrate_lost() tells which pages are missing; all others are right");
-		migration_step(m, DSM_MIGRATION_LOST);
-	}
-	return (void *)(intptr_t)(done < 0 ? done : -ECANCELED);
+	if (!error)
+		return (void *)(intptr_t)-ECANCELED; /* the region is being destroyed */
+	report("node %d was lost while region %s came from it: dsm_migrate_lost() tells which pages are "
+	       "missing; all "
+	       "others are right",
+	       m->peer, m->region->name);
+	migration_step(m, DSM_MIGRATION_LOST);
+	return (void *)(intptr_t)error;
 }
 
 static int start_background(struct migration *m)
@@ -431,26 +453,21 @@ static int take_over(struct migration *m)
 {
 	bool all_is_here =
 	    m->options.mode == DSM_MIGRATION_PRE_COPY || m->options.mode == DSM_MIGRATION_STOP_AND_COPY;
-	int error = 0;
 
 	m->switched = true;
-	__atomic_store_n(&m->holder, runtime.node, __ATOMIC_RELAXED);
+	atomic_store(&m->holder, runtime.node);
 	atomic_store(&m->progress.switched_ns, clock_ns());
 	begin_map(m);
 	atomic_store(&m->resolves, true);
 	if (all_is_here)
-		error = become_independent(m);
+		become_independent(m);
 	else
 		atomic_store(&m->progress.step, DSM_MIGRATION_MAPPING);
-	if (!error)
-		error = migration_tell(m, &m->words->resumed, m->epoch);
+	/* If the source is lost by now, what is here is what there is, and the user may go on all the same.
+	 */
+	migration_tell(m, &m->words->resumed, m->epoch);
 	atomic_store(&m->progress.resumed_ns, clock_ns());
-	/* The source is lost: what is here is what there is, and the user may go on. */
-	if (error == -EHOSTDOWN)
-		error = 0;
-	if (!error && !all_is_here && !m->options.no_background)
-		error = start_background(m);
-	return error;
+	return all_is_here || m->options.no_background ? 0 : start_background(m);
 }
 
 int dsm_migrate_await(dsm_region *r, void *state, size_t capacity, size_t *bytes)
@@ -489,7 +506,8 @@ int dsm_migrate_lost(const dsm_region *r, struct dsm_page_range *out, size_t cap
 	if (!r || !r->migration)
 		return -EINVAL;
 	const struct migration *m = r->migration;
-	bool lost = atomic_load(&m->progress.step) == DSM_MIGRATION_LOST && m->holder == runtime.node;
+	bool lost =
+	    atomic_load(&m->progress.step) == DSM_MIGRATION_LOST && dsm_migrate_holder(r) == runtime.node;
 	for (size_t page = 0; page <= r->table.count; page++) {
 		if (lost && page < r->table.count && !bit_is_set(m->complete, page) &&
 		    (page >= map_end(m) || is_left(m, page))) {

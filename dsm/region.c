@@ -143,11 +143,11 @@ static int compare_proposals(struct draft *draft, const struct proposal *all)
 		if (memcmp(&all[i], mine, offsetof(struct proposal, space)))
 			return refuse(draft, -EINVAL,
 				      "differs between nodes: here %" PRIu64 " bytes of %" PRIu64
-				      "-byte pages, home policy %d, %ssparse; on node %d %" PRIu64
-				      " bytes of %" PRIu64 "-byte pages, home policy %d, %ssparse",
+				      "-byte pages, home policy %d, %ssparse, %smovable; on node %d %" PRIu64
+				      " bytes of %" PRIu64 "-byte pages, home policy %d, %ssparse, %smovable",
 				      mine->bytes, mine->page_bytes, mine->home, mine->sparse ? "" : "not ",
-				      i, all[i].bytes, all[i].page_bytes, all[i].home,
-				      all[i].sparse ? "" : "not ");
+				      mine->movable ? "" : "not ", i, all[i].bytes, all[i].page_bytes,
+				      all[i].home, all[i].sparse ? "" : "not ", all[i].movable ? "" : "not ");
 	return 0;
 }
 
@@ -327,9 +327,9 @@ static int register_app_mapping(struct draft *draft)
 	return 0;
 }
 
-/* Allocates pages, with signals blocked: a timer's (a profiler's) would interrupt the kernel each time before
- * it is done. In pieces, so that a signal is not held up for long. */
-static int allocate_pages(struct dsm_region *r, size_t first, size_t count)
+/* With signals blocked: a timer's (a profiler's) would interrupt the kernel each time before it is done. In
+ * pieces, so that a signal is not held up for long. */
+int region_allocate_pages(struct dsm_region *r, size_t first, size_t count)
 {
 	size_t piece = ALLOCATE_AT_ONCE_BYTES >> r->page_shift, page_bytes = region_page_bytes(r);
 	int error = 0;
@@ -358,7 +358,7 @@ static int map_home_pages(struct draft *draft)
 		end = home_run_end(&r->home, page);
 		if (home_of(&r->home, page) != runtime.node)
 			continue;
-		error = allocate_pages(r, page, end - page);
+		error = region_allocate_pages(r, page, end - page);
 		if (error)
 			return refuse(
 			    draft, error == -ENOSPC ? -ENOSPC : -ENOMEM,
@@ -679,6 +679,7 @@ int dsm_region_destroy(dsm_region *r)
 	}
 	atomic_store(&runtime.regions[r->id], NULL);
 	lanes_quiesce();
+	migration_destroy(r); /* before the mapping goes, and before the other side's memory may */
 	/* Once more: until here threads of other nodes may have been publishing to ours, or comparing
 	 * versions. */
 	if (!error || error == -EHOSTDOWN) {

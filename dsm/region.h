@@ -105,6 +105,9 @@ void region_note_dirty(struct dsm_region *region, size_t page);
 int region_find_range(const void *address, size_t bytes, struct dsm_region **region, size_t *first,
 		      size_t *count);
 
+/** Puts pages into this node's file. @return 0; -ENOSPC: the hugepage pool is empty; -ENOMEM. */
+int region_allocate_pages(struct dsm_region *region, size_t first, size_t count);
+
 /** dsm_region_create(), with the region's number chosen from [@first_id, @end_id). */
 int region_create(const char *name, size_t bytes, const struct dsm_region_options *options, unsigned first_id,
 		  unsigned end_id, struct dsm_region **region);

@@ -536,9 +536,11 @@ int dsm_migrate_precopy(dsm_region *region);
 /**
  * Source. The user is paused. @state goes to dsm_migrate_await().
  *
- * @return 0: the destination holds the region, and the user must not go on here. After an error it may, but
- * after -ENOTRECOVERABLE: the destination was lost just then, and nobody can say whether it went on.
- * -EMSGSIZE; or a common error.
+ * @return 0: the destination holds the region, and the user must not go on here (also if a message says that
+ * the destination has not come to dsm_migrate_await() for MINORCA_TIMEOUT). After an error it may go on, but
+ * after -ENOTRECOVERABLE: the destination was lost just then, and nobody can say whether it went on; then
+ * dsm_migrate_finish() gives the memory back. -EMSGSIZE: more than DSM_MIGRATION_STATE_BYTES; or a common
+ * error.
  */
 int dsm_migrate_switch(dsm_region *region, const void *state, size_t bytes);
 
@@ -548,7 +550,8 @@ int dsm_migrate_accept(dsm_region *region, int from, const struct dsm_migration_
 
 /** Destination. Waits for the switch, as long as the source gets on. @return 0: this node holds the region,
  * and the user may go on at once; -EMSGSIZE: the state has more than @capacity: call again with more;
- * -ETIMEDOUT: call again, or cancel; or a common error. */
+ * -ETIMEDOUT: call again, or cancel; -EAGAIN: as 0, but there is no thread for the rest:
+ * dsm_migrate_background(); -EPROTO; or a common error. */
 int dsm_migrate_await(dsm_region *region, void *state, size_t capacity, size_t *bytes);
 
 /** Both. Waits until the destination needs the source no more. At the source, the memory is given back.
@@ -556,8 +559,10 @@ int dsm_migrate_await(dsm_region *region, void *state, size_t capacity, size_t *
  * missing; what is there is right); or a common error. After 0 the region can be moved again. */
 int dsm_migrate_finish(dsm_region *region);
 
-/** Either, before the switch; any thread. The calls under way on both sides, or the next ones, end with
- * -ECANCELED. @return 0; -EINVAL; -EALREADY: the switch was before. */
+/** Either, before the switch; any thread. At the source, the call under way, or the next one, ends with
+ * -ECANCELED, and then so do the destination's. The destination asks for that: if the switch comes first,
+ * dsm_migrate_await() returns 0 all the same. @return 0; -EINVAL: nothing is under way; -EALREADY: the switch
+ * has begun. */
 int dsm_migrate_cancel(dsm_region *region);
 
 /** Destination, with no_background: brings over the rest from now on. @return 0; -EINVAL; -EAGAIN: no
