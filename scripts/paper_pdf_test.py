@@ -24,7 +24,9 @@ def why_not():
         import matplotlib  # noqa: F401
     except ImportError as error:
         return "%s; scripts/setup --checks" % error
-    missing = [name for name in ("latexmk", "pdflatex", "bibtex") if not shutil.which(name)]
+    missing = [name for name in ("latexmk", "pdflatex", "bibtex", "kpsewhich") if not shutil.which(name)]
+    missing = missing or [name for name in ("booktabs.sty", "microtype.sty", "utmr8a.pfb")
+                          if subprocess.run(["kpsewhich", name], stdout=subprocess.DEVNULL, check=False).returncode]
     return "%s is not installed; scripts/setup --checks" % missing[0] if missing else ""
 
 

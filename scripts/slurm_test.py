@@ -157,6 +157,16 @@ def check_end(trial):
     yield expect("and leaves no directory behind", directory and not os.path.exists(directory), directory)
     done = subprocess.run([os.path.join(HERE, "slurm"), "-n", "1", "sh", "-c", "exit 5"], check=False)
     yield expect("it returns the exit status of the command", done.returncode == 5, done.returncode)
+    done = subprocess.run([os.path.join(HERE, "slurm"), "-n", "1", "sh", "-c", "kill -KILL $$"], stderr=subprocess.DEVNULL,
+                          check=False)
+    yield expect("and does not say that one went well that was killed", done.returncode == 137, done.returncode)
+    began = time.monotonic()
+    slurm = subprocess.Popen([os.path.join(HERE, "slurm"), "-n", "1", "sh", "-c", "trap '' TERM; echo; sleep 600 & wait; wait"],
+                             stdout=subprocess.PIPE, text=True)
+    slurm.stdout.readline()
+    slurm.terminate()
+    slurm.wait()
+    yield expect("it ends one that does not heed SIGTERM", time.monotonic() - began < 60, time.monotonic() - began)
 
 
 def why_not():

@@ -96,11 +96,9 @@ FAULT_OTHERS = ("access", "delivery", "threads", "blocks")
 FAULT_DEFAULTS = {"delivery": "inline", "threads": 1}
 FAMILIES = {
     "fault": Family("fault_latency", "fault_latency", FAULT_PARTS, FAULT_DEFAULTS, FAULT_OTHERS, {
-        "us": us("p50_ns"), "p99us": us("p99_ns"), "floor": us("floor_p50_ns"), "ratio": (scaled("ratio", 1), hundredths),
-        "samples": (scaled("samples", 1), whole)}),
+        "us": us("p50_ns"), "p99us": us("p99_ns"), "floor": us("floor_p50_ns"), "ratio": (scaled("ratio", 1), hundredths)}),
     "anatomy": Family("fault_anatomy", "anatomy", FAULT_PARTS, FAULT_DEFAULTS, FAULT_OTHERS, {
-        **{name[:-3]: us(name) for name in sections.STAGES}, "whole": us("whole_ns"),
-        "sum": (scaled("sum_ratio", 1), hundredths),
+        **{name[:-3]: us(name) for name in sections.STAGES}, "sum": (scaled("sum_ratio", 1), hundredths),
         "share": (lambda row: (row["trap_ns"] + row["map_ns"] + row["return_ns"]) / row["sum_ns"], percent),
         "own": us("own_ns")}),
     "sync": Family("sync", "sync", ("case",), {"threads": 1},
@@ -116,11 +114,9 @@ FAMILIES = {
         "tompi": (scaled("to_mpi", 1), hundredths), "tothreads": (scaled("to_threads", 1), hundredths),
         "faults": (scaled("faults", 1), whole), "upgrades": (scaled("faults_upgrade", 1), whole),
         "fetchedMiB": (scaled("bytes_fetched", 1 / (1 << 20)), significant),
-        "publishedMiB": (scaled("bytes_published", 1 / (1 << 20)), significant),
-        "outside": (quotient("outside_seconds", "parts_seconds"), percent),
         "barriers": (quotient("barrier_seconds", "parts_seconds"), percent),
         "calls": (quotient("other_seconds", "parts_seconds"), percent),
-        "class": (as_it_is("class"), escape), "parameters": (as_it_is("parameters"), escape)}),
+        "class": (as_it_is("class"), escape)}),
 }
 
 
@@ -265,12 +261,21 @@ class Numbers:
         for word in words:
             value = value.get(word) if isinstance(value, dict) else None
         if words == ["repetitions"]:
-            value = max([row.get("repetition") or 1 for row in self.directory.rows], default=None)
+            value = min(self.repetitions().values(), default=None)
         if words == ["day"]:
             value = str(self.directory.environment.get("date") or "")[:10] or None
         if value is None:
             raise Missing("environment.json has no %s; scripts/bench writes it" % "/".join(words))
         return value
+
+    def repetitions(self):
+        """{case: how many times it was run}; one that was traced is for its trace alone."""
+        times = {}
+        for row in self.directory.rows:
+            if not row.get("traced") and row["benchmark"] != "fault_trace":
+                case = row.get("case_id")
+                times[case] = max(times.get(case, 0), row.get("repetition") or 1)
+        return times
 
     def text(self, name):
         if name not in self.used:

@@ -82,6 +82,10 @@ def end_launcher(process, mark):
         deadline = time.monotonic() + GRACE_S
         while not group_is_gone(process.pid, mark) and time.monotonic() < deadline:
             time.sleep(0.05)
+        try:  # what bears no mark; while it is there, nobody else gets the group's number
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     process.wait()
 
 
