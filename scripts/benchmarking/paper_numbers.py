@@ -126,18 +126,10 @@ def add_stages(row):
     row["own_ns"] = sum(row[name] for name in own) if all(rows.is_number(row.get(name)) for name in own) else None
 
 
-def add_comparisons(data):
-    """To rows of applications: their time by that of the other forms, with as many workers."""
-    def alike(row):
-        return row.get("name"), row.get("variant"), row.get("class"), sections.workers_of(row)
-
-    times = {(alike(row), row.get("form")): row["seconds"] for row in data if row.get("seconds")}
-    for row in data:
-        for form in ("mpi", "threads"):
-            other = times.get((alike(row), form))
-            row["to_" + form] = row["seconds"] / other if other and row.get("seconds") else None
-        parts = [row.get(name) for name in ("outside_seconds", "barrier_seconds", "other_seconds")]
-        row["parts_seconds"] = sum(parts) if all(map(rows.is_number, parts)) else None
+def add_parts(row):
+    """The time of an application as the sum of its parts."""
+    parts = [row.get(name) for name in ("outside_seconds", "barrier_seconds", "other_seconds")]
+    row["parts_seconds"] = sum(parts) if all(map(rows.is_number, parts)) else None
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------
@@ -177,7 +169,8 @@ class Numbers:
                                           directory.known)
         for row in self.data["anatomy"]:
             add_stages(row)
-        add_comparisons(self.data["app"])
+        for row in sections.add_comparisons(self.data["app"]):
+            add_parts(row)
 
     def how_to_get(self, program):
         return "scripts/bench --only %s %s" % (program, self.config)

@@ -380,11 +380,17 @@ def parts_plot(plot, name, data):
     return plots.stacked(plot, "Where the time goes: " + name, bars, list(PARTS)) if bars else None
 
 
-def against_mpi(data):
-    times = {workers_of(row): row["seconds"] for row in data if row.get("form") == "mpi" and row.get("seconds")}
+def add_comparisons(data):
+    """To rows of the Minorca form: their time by that of the other forms, with as many workers."""
+    def alike(row):
+        return row.get("name"), row.get("variant"), row.get("class"), workers_of(row)
+
+    times = {(alike(row), row.get("form")): row["seconds"] for row in data if row.get("seconds")}
     for row in data:
-        other = times.get(workers_of(row))
-        row["to_mpi"] = round(row["seconds"] / other, 3) if other and row.get("form") == "dsm" and row.get("seconds") else None
+        for form in ("mpi", "threads"):
+            other = times.get((alike(row), form)) if row.get("form") == "dsm" else None
+            row["to_" + form] = round(row["seconds"] / other, 4) if other and row.get("seconds") else None
+    return data
 
 
 def applications(directory):
@@ -398,7 +404,7 @@ def applications(directory):
     for row in data:
         by_name.setdefault(app_name(row), []).append(row)
     for index, (name, some) in enumerate(by_name.items()):
-        against_mpi(with_speed_up(some))
+        add_comparisons(with_speed_up(some))
         lines = []
         for form in dict.fromkeys(row.get("form") for row in some):
             points = sorted({workers_of(row): row["speed_up"] for row in some
