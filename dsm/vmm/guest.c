@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dsm/vmm/power_of_two.h"
+
 #define SLOTS (GUEST_PAGE_BYTES / GUEST_SLOT_BYTES)
 #define LARGE_PAGE_BYTES ((size_t)2 << 20)
 #define GIB_BYTES ((size_t)1 << 30)
@@ -29,11 +31,6 @@ static uint64_t header(const void *memory, size_t field)
 
 	memcpy(&value, (const char *)memory + GUEST_HEADER + field, sizeof value);
 	return value;
-}
-
-static bool is_power_of_two(size_t n)
-{
-	return n && !(n & (n - 1));
 }
 
 static void write_page_tables(void *memory, size_t bytes)

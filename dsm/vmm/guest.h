@@ -12,7 +12,7 @@
 
 /* How much memory a guest may have. */
 #define GUEST_BYTES_MIN ((size_t)4 << 20)
-#define GUEST_BYTES_MAX ((size_t)60 << 30)
+#define GUEST_BYTES_MAX ((size_t)60 << 30) /* its page tables end there */
 
 struct guest_options {
 	size_t walk_bytes; /* it walks over the memory below this; a power of two, at least GUEST_BYTES_MIN */

@@ -12,11 +12,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "dsm/vmm/guest.h"
 #include "dsm/vmm/runner.h"
 
 struct workload_options {
 	void *memory; /* page-aligned; stays the caller's */
-	size_t bytes; /* at least WORKLOAD_BYTES_MIN */
+	size_t bytes; /* WORKLOAD_BYTES_MIN to WORKLOAD_BYTES_MAX */
 
 	/* For workload_boot(). What is restored goes on with those that it was booted with. */
 	size_t walk_bytes;   /* it works on the memory below this, a power of two; 0: as much as there is */
@@ -31,7 +32,9 @@ struct workload_options {
 	void *argument;
 };
 
-#define WORKLOAD_BYTES_MIN ((size_t)4 << 20)
+/* What a guest can have; a table keeps to it too. */
+#define WORKLOAD_BYTES_MIN GUEST_BYTES_MIN
+#define WORKLOAD_BYTES_MAX GUEST_BYTES_MAX
 
 /* One that was created; the kind's own. */
 struct workload;
@@ -69,6 +72,9 @@ uint64_t workload_steps_per_rest(uint64_t writes_per_s);
 
 /** How long these steps are to take; 0: no rest. */
 uint64_t workload_rest_us(uint64_t writes_per_s);
+
+/** Between two beats. */
+uint64_t workload_beat_us(const struct workload_options *options);
 
 /** The walked part of memory: @walk_bytes, or the largest power of two in @bytes. */
 size_t workload_walk_bytes(const struct workload_options *options);

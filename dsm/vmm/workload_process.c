@@ -13,7 +13,6 @@
 #include "dsm/vmm/timer.h"
 #include "dsm/vmm/workload.h"
 
-#define BEAT_US_DEFAULT 100000
 #define LINE_MAX_BYTES 160
 
 #define STATE_MAGIC 0x6e757263u
@@ -173,7 +172,7 @@ static int boot(struct workload *w)
 	    .walk_bytes = workload_walk_bytes(o),
 	    .stride_bytes = o->stride_bytes ? o->stride_bytes : 4096,
 	    .writes_per_s = o->writes_per_s,
-	    .beat_us = o->beat_us ? o->beat_us : BEAT_US_DEFAULT,
+	    .beat_us = workload_beat_us(o),
 	    .steps_left = workload_steps_per_rest(o->writes_per_s),
 	};
 	w->table = table_of(w, &w->state);

@@ -9,8 +9,6 @@
 #include "dsm/vmm/vmm.h"
 #include "dsm/vmm/workload.h"
 
-#define BEAT_US_DEFAULT 100000
-
 struct workload {
 	struct workload_options options;
 	struct vmm *vmm;
@@ -55,7 +53,7 @@ static int boot(struct workload *w)
 	    .stride_bytes = o->stride_bytes ? o->stride_bytes : GUEST_PAGE_BYTES,
 	    .steps_per_rest = workload_steps_per_rest(o->writes_per_s),
 	    .rest_us = workload_rest_us(o->writes_per_s),
-	    .beat_us = o->beat_us ? o->beat_us : BEAT_US_DEFAULT,
+	    .beat_us = workload_beat_us(o),
 	};
 	struct vmm_entry entry = {.instruction = GUEST_IMAGE, .page_tables = GUEST_PML4};
 	int error = guest_load(o->memory, o->bytes, &guest);
