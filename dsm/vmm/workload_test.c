@@ -243,7 +243,7 @@ static void check_finds_any_changed_byte(void **state)
 	assert_true(beats_to(&s, 2));
 	assert_int_equal(s.kind->pause(s.workload), 0);
 	assert_is_well(&s);
-	for (size_t at = (1 << 20) + 5; at < BYTES; at += 65535) {
+	for (size_t at = 5; at < BYTES; at += 65535) {
 		s.memory[at] ^= 0x10;
 		assert_int_equal(s.kind->check(s.workload, why, sizeof why), -EBADMSG);
 		s.memory[at] ^= 0x10;
