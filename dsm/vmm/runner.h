@@ -42,8 +42,8 @@ struct runner {
 
 /* --- the owner's --------------------------------------------------------------------------------------- */
 
-/** Starts the thread, paused, with all signals blocked but those that it raises itself and @unblocked (0:
- * none).
+/** Starts the thread, paused, with all signals blocked but SIGSEGV and SIGBUS, which a touch of memory
+ * raises, and @unblocked (0: none).
  * @return 0 or -errno. */
 int runner_start(struct runner *r, enum runner_condition (*work)(void *argument),
 		 void (*kick)(void *argument), void *argument, int unblocked);
