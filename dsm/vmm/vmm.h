@@ -83,7 +83,7 @@ int vmm_run(struct vmm *v);
  */
 int vmm_pause(struct vmm *v);
 
-/** Takes out its state. @return 0; -EBUSY: it is not paused. */
+/** Takes out its state. @return 0; -EBUSY: it is not paused, or has none yet. */
 int vmm_save(struct vmm *v, struct vmm_state *state);
 
 /** Gives it the state that another machine was in. @return 0; -EPROTO: not a state that this build

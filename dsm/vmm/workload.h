@@ -49,15 +49,20 @@ struct workload_kind {
 		      size_t why_bytes);
 	/** Writes all of its memory, and begins. @return 0; -EINVAL: options */
 	int (*boot)(struct workload *w);
+	/** @return 0; -EBUSY: it was neither booted nor restored, runs already, or has ended */
 	int (*run)(struct workload *w);
 	/** @return 0; -ESRCH: it has ended by itself; -ETIMEDOUT: it waits for memory */
 	int (*pause)(struct workload *w);
 	/** All of it but its memory, which goes into @state, WORKLOAD_STATE_MAX bytes at most. @return its
-	 * bytes; -EBUSY: it is not paused; -EMSGSIZE: more than @capacity */
+	 * bytes; -EBUSY: it is not paused, or was neither booted nor restored; -EMSGSIZE: more than @capacity
+	 */
 	ssize_t (*save)(struct workload *w, void *state, size_t capacity);
 	/** @return 0; -EPROTO: not such a state */
 	int (*restore)(struct workload *w, const void *state, size_t bytes);
-	/** Checks every byte of a paused one's memory. @param why  what is wrong @return 0; -EBADMSG */
+	/** Checks every byte of a paused one's memory, but what a guest writes for itself alone:
+	 * guest_check().
+	 * @param why  what is wrong @return 0; -EBADMSG; -EBUSY: as save(); or another error that kept it
+	 * from looking */
 	int (*check)(struct workload *w, char *why, size_t why_bytes);
 	enum runner_condition (*condition)(struct workload *w, char *why, size_t why_bytes);
 	void (*destroy)(struct workload *w);

@@ -194,7 +194,7 @@ static int pause_work(struct workload *w)
 
 static ssize_t save(struct workload *w, void *out, size_t capacity)
 {
-	if (!stands_still(w))
+	if (!w->has_state || !stands_still(w))
 		return -EBUSY;
 	if (capacity < sizeof w->state)
 		return -EMSGSIZE;
@@ -231,7 +231,10 @@ static int restore(struct workload *w, const void *in, size_t bytes)
 
 static int check(struct workload *w, char *why, size_t why_bytes)
 {
-	return stands_still(w) ? churn_check(&w->table, &w->state.progress, why, why_bytes) : -EBUSY;
+	if (w->has_state && stands_still(w))
+		return churn_check(&w->table, &w->state.progress, why, why_bytes);
+	snprintf(why, why_bytes, "it does not stand still with a state");
+	return -EBUSY;
 }
 
 static enum runner_condition condition(struct workload *w, char *why, size_t why_bytes)

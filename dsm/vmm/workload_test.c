@@ -118,6 +118,18 @@ static void it_beats_and_is_well(void **state)
 	end(&s);
 }
 
+static void it_has_nothing_to_save_or_check_before_it_begins(void **state)
+{
+	static struct subject s;
+	char moving[WORKLOAD_STATE_MAX], why[256] = "";
+
+	make(&s, *state, &quick);
+	assert_int_equal(s.kind->save(s.workload, moving, sizeof moving), -EBUSY);
+	assert_int_equal(s.kind->check(s.workload, why, sizeof why), -EBUSY);
+	assert_true(strlen(why) > 0);
+	end(&s);
+}
+
 static void it_keeps_to_part_of_its_memory(void **state)
 {
 	struct workload_options some = quick;
@@ -325,6 +337,7 @@ int main(void)
 	    cmocka_unit_test(table_that_cannot_be_is_refused),
 	    cmocka_unit_test(heart_that_goes_back_is_noticed),
 	    BOTH(it_beats_and_is_well),
+	    BOTH(it_has_nothing_to_save_or_check_before_it_begins),
 	    BOTH(it_keeps_to_part_of_its_memory),
 	    BOTH(it_keeps_to_its_rate),
 	    BOTH(it_goes_on_over_a_copy),

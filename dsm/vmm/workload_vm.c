@@ -2,6 +2,7 @@
  * The virtual machine and its guest, as a workload.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,8 +25,10 @@ static int create(const struct workload_options *options, struct workload **out,
 				      .argument = options->argument};
 	struct workload *w = calloc(1, sizeof *w);
 
-	if (!w)
+	if (!w) {
+		snprintf(why, why_bytes, "a virtual machine: %s", strerror(ENOMEM));
 		return -ENOMEM;
+	}
 	w->options = *options;
 	int error = vmm_create(&machine, &w->vmm, why, why_bytes);
 
@@ -100,8 +103,10 @@ static int check(struct workload *w, char *why, size_t why_bytes)
 	struct vmm_state state;
 	int error = vmm_save(w->vmm, &state);
 
-	if (error)
+	if (error) {
+		snprintf(why, why_bytes, "the state of its processor: %s", strerror(-error));
 		return error;
+	}
 	return guest_check(w->options.memory, w->options.bytes, state.regs.r12, why, why_bytes);
 }
 
