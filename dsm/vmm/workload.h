@@ -32,7 +32,7 @@ struct workload_options {
 	void *argument;
 };
 
-/* What a guest can have; a table keeps to it too. */
+/* What a guest can have. A table does with less, where walk_bytes says how much. */
 #define WORKLOAD_BYTES_MIN GUEST_BYTES_MIN
 #define WORKLOAD_BYTES_MAX GUEST_BYTES_MAX
 
