@@ -489,10 +489,9 @@ int dsm_migrate_await(dsm_region *r, void *state, size_t capacity, size_t *bytes
 	if (!error) {
 		if (size) /* @state may be NULL otherwise */
 			memcpy(state, m->words->state, size);
+		*bytes = size; /* also if there is no thread: this node holds the region from here on */
 		error = take_over(m);
 	}
-	if (!error)
-		*bytes = size;
 	errno = saved_errno;
 	return error;
 }

@@ -550,8 +550,9 @@ int dsm_migrate_accept(dsm_region *region, int from, const struct dsm_migration_
 
 /** Destination. Waits for the switch, as long as the source gets on. @return 0: this node holds the region,
  * and the user may go on at once; -EMSGSIZE: the state has more than @capacity: call again with more;
- * -ETIMEDOUT: call again, or cancel; -EAGAIN: as 0, but there is no thread for the rest:
- * dsm_migrate_background(); -EPROTO; or a common error. */
+ * -ETIMEDOUT: call again, or cancel and call again; -EAGAIN: as 0, @state and @bytes too, but there is no
+ * thread for the rest, which dsm_migrate_background() asks for again, before dsm_migrate_finish(); -EPROTO;
+ * or a common error. */
 int dsm_migrate_await(dsm_region *region, void *state, size_t capacity, size_t *bytes);
 
 /** Both. Waits until the destination needs the source no more. At the source, the memory is given back.
@@ -565,8 +566,8 @@ int dsm_migrate_finish(dsm_region *region);
  * has begun. */
 int dsm_migrate_cancel(dsm_region *region);
 
-/** Destination, with no_background: brings over the rest from now on. @return 0; -EINVAL; -EAGAIN: no
- * thread. */
+/** Destination, with no_background or after -EAGAIN: brings over the rest from now on. @return 0; -EINVAL;
+ * -EAGAIN: no thread. */
 int dsm_migrate_background(dsm_region *region);
 
 /** The node that holds the region, as far as this one knows. @return a node; -EINVAL: not movable. */

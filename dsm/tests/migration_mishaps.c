@@ -155,6 +155,55 @@ static void destination_comes_late(void)
 	end();
 }
 
+/* A thread with a stack that no address space has room for is not to be had. */
+static void give_no_threads(bool none)
+{
+	static pthread_attr_t usual;
+	pthread_attr_t attributes;
+
+	if (!none) {
+		CHECK_EQUAL(pthread_setattr_default_np(&usual), 0);
+		return;
+	}
+	CHECK_EQUAL(pthread_getattr_default_np(&usual), 0);
+	CHECK_EQUAL(pthread_getattr_default_np(&attributes), 0);
+	CHECK_EQUAL(pthread_attr_setstacksize(&attributes, (size_t)1 << 47), 0);
+	CHECK_EQUAL(pthread_setattr_default_np(&attributes), 0);
+}
+
+/* It holds the region all the same, and has the state. */
+static void no_thread_for_the_rest(void)
+{
+	char state[8] = "";
+	size_t bytes = 0;
+
+	nodes_case("a destination that has no thread for the rest");
+	begin();
+	if (node == 0) {
+		CHECK_EQUAL(dsm_migrate_begin(region, 1, NULL), 0);
+		CHECK_EQUAL(dsm_migrate_precopy(region), 0);
+		for (size_t page = 0; page < PAGES; page += 2)
+			base[page * PAGE] = 2;
+		CHECK_EQUAL(dsm_migrate_switch(region, "state", 6), 0);
+		CHECK_EQUAL(dsm_migrate_finish(region), 0);
+	} else if (node == 1) {
+		CHECK_EQUAL(dsm_migrate_accept(region, 0, NULL), 0);
+		give_no_threads(true);
+		CHECK_EQUAL(dsm_migrate_await(region, state, sizeof state, &bytes), -EAGAIN);
+		give_no_threads(false);
+		CHECK_EQUAL(bytes, 6);
+		CHECK(!strcmp(state, "state"));
+		CHECK_EQUAL(dsm_migrate_holder(region), 1);
+		CHECK_EQUAL(base[8 * PAGE], 2);
+		CHECK_EQUAL(dsm_migrate_finish(region), -EINVAL);
+		CHECK_EQUAL(dsm_migrate_background(region), 0);
+		CHECK_EQUAL(dsm_migrate_finish(region), 0);
+		CHECK_EQUAL(wrong_pages(), 0);
+	}
+	CHECK_EQUAL(dsm_barrier(), 0);
+	end();
+}
+
 /* Lengths and indices from the other side are checked before they are used. */
 static void words_that_cannot_be(void)
 {
@@ -208,6 +257,7 @@ int main(int argc, char **argv)
 	destroyed_on_the_way();
 	cancelled_at_a_slow_pace();
 	destination_comes_late();
+	no_thread_for_the_rest();
 	words_that_cannot_be();
 	return nodes_end();
 }

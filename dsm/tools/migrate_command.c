@@ -14,7 +14,7 @@
 
 #define PAGE_BYTES 4096
 #define NS_PER_S 1000000000
-#define MEMORY_BYTES_MAX ((uint64_t)60 << 30) /* the guest's page tables end there */
+#define SIZE_TEXT 32
 
 enum { KEY_RATE = 0x100, KEY_BANDWIDTH };
 
@@ -93,9 +93,13 @@ static error_t complete(struct argp_state *state, struct migrate_options *o)
 		argp_error(state, "--page-size: pages have 4KiB, 2MiB or 1GiB");
 		return EINVAL;
 	}
-	if (o->memory_bytes < WORKLOAD_BYTES_MIN || o->memory_bytes > MEMORY_BYTES_MAX ||
+	if (o->memory_bytes < WORKLOAD_BYTES_MIN || o->memory_bytes > WORKLOAD_BYTES_MAX ||
 	    o->memory_bytes % o->page_bytes) {
-		argp_error(state, "--memory: whole pages, from 4MiB to 60GiB");
+		char least[SIZE_TEXT], most[SIZE_TEXT];
+
+		setting_format_size(WORKLOAD_BYTES_MIN, least, sizeof least);
+		setting_format_size(WORKLOAD_BYTES_MAX, most, sizeof most);
+		argp_error(state, "--memory: whole pages, from %s to %s", least, most);
 		return EINVAL;
 	}
 	if (!o->rate_given)

@@ -14,7 +14,6 @@
 
 #define NS_PER_S 1000000000u
 #define SIDES 2 /* nodes that it moves between */
-#define BEAT_US 100000
 
 /* What goes with the memory. */
 struct luggage {
@@ -136,7 +135,6 @@ static bool set_up_workload(struct migrate_job *job)
 	    .memory = dsm_region_base(job->region),
 	    .bytes = dsm_region_bytes(job->region),
 	    .writes_per_s = job->options->writes_per_s,
-	    .beat_us = BEAT_US,
 	    .on_line = on_line,
 	    .argument = job,
 	};

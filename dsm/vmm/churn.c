@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dsm/vmm/power_of_two.h"
+
 #define PAGE_BYTES ((size_t)4096)
 #define STRIDE_BYTES_MAX ((size_t)1 << 20)
 #define ENTRY_BYTES 64
@@ -27,11 +29,6 @@ static uint64_t mix(uint64_t n)
 	n = (n ^ (n >> 30)) * 0xbf58476d1ce4e5b9u;
 	n = (n ^ (n >> 27)) * 0x94d049bb133111ebu;
 	return n ^ (n >> 31);
-}
-
-static bool is_power_of_two(size_t n)
-{
-	return n && !(n & (n - 1));
 }
 
 /* --- where things are ---------------------------------------------------------------------------------- */

@@ -4,7 +4,10 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "dsm/vmm/power_of_two.h"
 
 #define SLOTS (GUEST_PAGE_BYTES / GUEST_SLOT_BYTES)
 #define LARGE_PAGE_BYTES ((size_t)2 << 20)
@@ -31,11 +34,6 @@ static uint64_t header(const void *memory, size_t field)
 	return value;
 }
 
-static bool is_power_of_two(size_t n)
-{
-	return n && !(n & (n - 1));
-}
-
 static void write_page_tables(void *memory, size_t bytes)
 {
 	uint64_t *directories = word_at(memory, GUEST_PAGE_DIRECTORIES);
@@ -57,20 +55,29 @@ static void write_header(void *memory, const struct guest_options *o)
 	*word_at(memory, GUEST_HEADER + GUEST_BEAT_US) = o->beat_us;
 }
 
+static size_t image_bytes(void)
+{
+	return (size_t)(guest_image_end - guest_image);
+}
+
+/* All below GUEST_FIRST but the header, of a machine of @bytes. */
+static void write_program(void *memory, size_t bytes)
+{
+	memset(memory, 0, GUEST_FIRST);
+	write_page_tables(memory, bytes);
+	memcpy((char *)memory + GUEST_IMAGE, guest_image, image_bytes());
+}
+
 int guest_load(void *memory, size_t bytes, const struct guest_options *o)
 {
-	size_t image_bytes = (size_t)(guest_image_end - guest_image);
-
 	if (bytes < GUEST_BYTES_MIN || bytes > GUEST_BYTES_MAX || bytes % GUEST_PAGE_BYTES ||
 	    !is_power_of_two(o->walk_bytes) || o->walk_bytes < GUEST_BYTES_MIN || o->walk_bytes > bytes ||
 	    !is_power_of_two(o->stride_bytes) || o->stride_bytes < GUEST_PAGE_BYTES ||
 	    o->stride_bytes > GUEST_FIRST || !o->steps_per_rest || o->rest_us > UINT32_MAX ||
-	    image_bytes > GUEST_IMAGE_END - GUEST_IMAGE)
+	    image_bytes() > GUEST_IMAGE_END - GUEST_IMAGE)
 		return -EINVAL;
-	memset(memory, 0, GUEST_FIRST);
+	write_program(memory, bytes);
 	write_header(memory, o);
-	write_page_tables(memory, bytes);
-	memcpy((char *)memory + GUEST_IMAGE, guest_image, image_bytes);
 	for (size_t address = GUEST_FIRST; address < bytes; address += sizeof(uint64_t))
 		*word_at(memory, address) = address;
 	return 0;
@@ -104,6 +111,39 @@ static uint64_t visits_of(const uint64_t *page)
 struct tally {
 	uint64_t visits, least, most;
 };
+
+/* What the guest itself writes to below GUEST_FIRST: header, stack, and the text that is being printed. */
+static bool is_guests_own(size_t address)
+{
+	size_t page = address & ~(size_t)(GUEST_PAGE_BYTES - 1);
+
+	return (page == GUEST_HEADER && address < GUEST_HEADER_END) ||
+	       page == GUEST_STACK_TOP - GUEST_PAGE_BYTES || page == GUEST_TEXT;
+}
+
+/* The program, page tables, and what is zero between them. */
+static int check_program(const void *memory, size_t bytes, char *why, size_t why_bytes)
+{
+	uint64_t *expected = malloc(GUEST_FIRST);
+	const uint64_t *words = memory;
+	int error = 0;
+
+	if (!expected) {
+		snprintf(why, why_bytes, "no memory to compare it with");
+		return -ENOMEM;
+	}
+	write_program(expected, bytes);
+	for (size_t i = 0; i < GUEST_FIRST / sizeof *words && !error; i++) {
+		if (words[i] == expected[i] || is_guests_own(i * sizeof *words))
+			continue;
+		snprintf(why, why_bytes,
+			 "the word at 0x%zx, of the program, is 0x%" PRIx64 " instead of 0x%" PRIx64,
+			 i * sizeof *words, words[i], expected[i]);
+		error = -EBADMSG;
+	}
+	free(expected);
+	return error;
+}
 
 static int check_page(const void *memory, size_t address, bool walked, struct tally *tally, char *why,
 		      size_t why_bytes)
@@ -145,13 +185,12 @@ int guest_check(const void *memory, size_t bytes, uint64_t r12, char *why, size_
 {
 	struct tally tally = {.least = UINT64_MAX};
 	uint64_t mask = header(memory, GUEST_WALK_MASK);
+	int error = check_program(memory, bytes, why, why_bytes);
 
-	for (size_t address = GUEST_FIRST; address < bytes; address += GUEST_PAGE_BYTES) {
-		int error = check_page(memory, address, !(address & ~mask), &tally, why, why_bytes);
-
-		if (error)
-			return error;
-	}
+	for (size_t address = GUEST_FIRST; address < bytes && !error; address += GUEST_PAGE_BYTES)
+		error = check_page(memory, address, !(address & ~mask), &tally, why, why_bytes);
+	if (error)
+		return error;
 	if (tally.most - tally.least > 1) {
 		snprintf(why, why_bytes, "one page was visited %" PRIu64 " times, and another %" PRIu64,
 			 tally.least, tally.most);

@@ -12,7 +12,7 @@
 
 /* How much memory a guest may have. */
 #define GUEST_BYTES_MIN ((size_t)4 << 20)
-#define GUEST_BYTES_MAX ((size_t)60 << 30)
+#define GUEST_BYTES_MAX ((size_t)60 << 30) /* its page tables end there */
 
 struct guest_options {
 	size_t walk_bytes; /* it walks over the memory below this; a power of two, at least GUEST_BYTES_MIN */
@@ -27,13 +27,14 @@ struct guest_options {
 int guest_load(void *memory, size_t bytes, const struct guest_options *options);
 
 /**
- * Checks every byte of a paused guest's memory, but for the program's own below GUEST_FIRST: that each page
- * is as its last visit left it, that the pages are of the same pass or of two that follow each other, and
- * that there were as many visits as the guest has made steps.
+ * Checks every byte of a paused guest's memory, but for its header, its stack and its text page: that each
+ * page is as its last visit left it, that the pages are of the same pass or of two that follow each other,
+ * that there were as many visits as the guest has made steps, and that below GUEST_FIRST all else is as it
+ * was loaded.
  *
  * @param r12   the guest's register, steps that are left until it rests
  * @param why   what was found; untouched if nothing was
- * @return 0; -EBADMSG.
+ * @return 0; -EBADMSG; -ENOMEM.
  */
 int guest_check(const void *memory, size_t bytes, uint64_t r12, char *why, size_t why_bytes);
 

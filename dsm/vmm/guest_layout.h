@@ -29,6 +29,7 @@
 #define GUEST_FAILURES 56
 #define GUEST_TIME_US 64
 #define GUEST_NEXT_BEAT_US 72
+#define GUEST_HEADER_END (GUEST_HEADER + 80)
 
 /* The walk: position = (position * GUEST_WALK_MULTIPLIER + add) & mask comes to every page before it comes to
  * one again. */

@@ -149,7 +149,7 @@ bool runner_rest(struct runner *r, uint64_t until_ns)
 	return over;
 }
 
-enum runner_condition runner_end(struct runner *r, const char *format, ...)
+void runner_end(struct runner *r, const char *format, ...)
 {
 	va_list arguments;
 
@@ -158,5 +158,4 @@ enum runner_condition runner_end(struct runner *r, const char *format, ...)
 	vsnprintf(r->why, sizeof r->why, format, arguments);
 	va_end(arguments);
 	pthread_mutex_unlock(&r->lock);
-	return RUNNER_ENDED;
 }

@@ -42,8 +42,8 @@ struct runner {
 
 /* --- the owner's --------------------------------------------------------------------------------------- */
 
-/** Starts the thread, paused, with all signals blocked but those that it raises itself and @unblocked (0:
- * none).
+/** Starts the thread, paused, with all signals blocked but SIGSEGV and SIGBUS, which a touch of memory
+ * raises, and @unblocked (0: none).
  * @return 0 or -errno. */
 int runner_start(struct runner *r, enum runner_condition (*work)(void *argument),
 		 void (*kick)(void *argument), void *argument, int unblocked);
@@ -71,8 +71,7 @@ static inline bool runner_is_to_go_on(const struct runner *r)
 /** Sleeps until CLOCK_MONOTONIC shows @until_ns. @return false: it is to pause before that. */
 bool runner_rest(struct runner *r, uint64_t until_ns);
 
-/** Says why the work ends. @return RUNNER_ENDED, for the work to return. */
-__attribute__((format(printf, 2, 3))) enum runner_condition runner_end(struct runner *r, const char *format,
-								       ...);
+/** Says why the work ends, before it returns RUNNER_ENDED. */
+__attribute__((format(printf, 2, 3))) void runner_end(struct runner *r, const char *format, ...);
 
 #endif

@@ -93,6 +93,12 @@ static void make_memory(struct test_machine *s, size_t page_bytes)
 	s->memory = memory;
 }
 
+bool machine_cannot_be_had(int error)
+{
+	return error == -ENOENT || error == -EACCES || error == -EPERM || error == -ENODEV ||
+	       error == -EOPNOTSUPP;
+}
+
 /* A machine without a state. Skips the test where there can be none. */
 void machine_make(struct test_machine *s, size_t page_bytes)
 {
@@ -106,8 +112,7 @@ void machine_make(struct test_machine *s, size_t page_bytes)
 	options.bytes = s->bytes;
 	int error = vmm_create(&options, &s->vmm, why, sizeof why);
 
-	if (error == -ENOENT || error == -EACCES || error == -EPERM || error == -ENODEV ||
-	    error == -EOPNOTSUPP) {
+	if (machine_cannot_be_had(error)) {
 		munmap(s->memory, s->bytes);
 		close(s->file);
 		SKIP_BECAUSE("no virtual machine here: %s", why);

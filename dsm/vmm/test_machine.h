@@ -33,6 +33,9 @@ struct test_machine {
 /* Walks over all of its memory as fast as it can, and beats every 5 ms. */
 extern const struct guest_options machine_busy;
 
+/** Whether a machine that could not be made means that there can be none here: no /dev/kvm for us, or none
+ * that is enough. */
+bool machine_cannot_be_had(int error);
 /** A machine without a state, over memory in pages of @page_bytes. */
 void machine_make(struct test_machine *s, size_t page_bytes);
 /** Loads the guest and lets it run. */

@@ -91,15 +91,42 @@ static int refuse(char *why, size_t bytes, const char *what, int error)
 	return error;
 }
 
+static int cannot_open(char *why, size_t bytes, int error)
+{
+	const char *remedy = error == -EACCES || error == -EPERM ? ": join its group (usually kvm)"
+			     : error == -ENOENT || error == -ENODEV || error == -ENXIO
+				 ? ": have the firmware offer virtualisation, and load kvm_intel or kvm_amd"
+				 : "";
+
+	snprintf(why, bytes, "/dev/kvm: %s%s", strerror(-error), remedy);
+	return error;
+}
+
+/* Something else of that name. */
+static int cannot_ask(char *why, size_t bytes, int error)
+{
+	snprintf(why, bytes, "/dev/kvm is not KVM's device: %s", strerror(-error));
+	return error == -ENOTTY ? -EOPNOTSUPP : error;
+}
+
 static int open_kvm(struct vmm *v, char *why, size_t why_bytes)
 {
 	v->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (v->kvm < 0)
-		return refuse(why, why_bytes, "/dev/kvm", -errno);
-	if (ioctl(v->kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-		return refuse(why, why_bytes, "/dev/kvm's version", -EOPNOTSUPP);
+		return cannot_open(why, why_bytes, -errno);
+	int version = ioctl(v->kvm, KVM_GET_API_VERSION, 0);
+
+	if (version < 0)
+		return cannot_ask(why, why_bytes, -errno);
+	if (version != KVM_API_VERSION) {
+		snprintf(why, why_bytes,
+			 "/dev/kvm is of version %d, and not %d: use a kernel of Linux 2.6.22 or later",
+			 version, KVM_API_VERSION);
+		return -EOPNOTSUPP;
+	}
 	if (ioctl(v->kvm, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0)
-		return refuse(why, why_bytes, "/dev/kvm has no immediate_exit", -EOPNOTSUPP);
+		return refuse(why, why_bytes, "/dev/kvm has no immediate_exit, which Linux has from 4.13 on",
+			      -EOPNOTSUPP);
 	v->machine = ioctl(v->kvm, KVM_CREATE_VM, 0);
 	return v->machine < 0 ? refuse(why, why_bytes, "KVM_CREATE_VM", -errno) : 0;
 }

@@ -42,7 +42,9 @@ struct vmm_entry {
 #define VMM_STATE_VERSION 1
 #define VMM_MSRS_MAX 16
 
-/* All of a paused machine but its memory. For processors alike in what they offer to guests. */
+/* What is taken along of a paused machine beside its memory: general, segment, control and floating-point
+ * registers, some MSRs, pending events, devices. Not what its guest does not use: what only XSAVE has (AVX
+ * and later), debug registers, a local APIC. For processors alike in what they offer to guests. */
 struct vmm_state {
 	uint32_t magic, version, bytes, msrs_count;
 	struct kvm_regs regs;
@@ -69,18 +71,19 @@ void vmm_destroy(struct vmm *v);
 /** Gives it the state of a processor at @entry, and fresh devices. @return 0; -EBUSY: it runs. */
 int vmm_boot(struct vmm *v, const struct vmm_entry *entry);
 
-/** Lets it run. @return 0; -EBUSY: it runs already, or has ended. */
+/** Lets it run. @return 0; -EBUSY: it has no state yet, runs already, or has ended. */
 int vmm_run(struct vmm *v);
 
 /**
  * Pauses it: a few instructions later it stands between two. While its memory makes it wait (for
- * userfaultfd), so does this call.
+ * userfaultfd), so may this call: KVM on hardware leaves such a wait for a signal from Linux 6.2 on, and
+ * comes back to it when the machine runs again.
  * @return 0; -ESRCH: it has ended by itself; -ETIMEDOUT: it still waits for memory, after
  * RUNNER_PAUSE_TIMEOUT_S, and will be paused when it has it.
  */
 int vmm_pause(struct vmm *v);
 
-/** Takes out its state. @return 0; -EBUSY: it is not paused. */
+/** Takes out its state. @return 0; -EBUSY: it is not paused, or has none yet. */
 int vmm_save(struct vmm *v, struct vmm_state *state);
 
 /** Gives it the state that another machine was in. @return 0; -EPROTO: not a state that this build

@@ -112,7 +112,7 @@ int vmm_boot(struct vmm *v, const struct vmm_entry *entry)
 
 int vmm_save(struct vmm *v, struct vmm_state *out)
 {
-	if (!stands_still(v))
+	if (!v->has_state || !stands_still(v))
 		return -EBUSY;
 	struct vmm_state state = {
 	    .magic = VMM_STATE_MAGIC,

@@ -185,7 +185,19 @@ static void page_of_a_former_time_is_noticed(void **state)
 
 static void changed_byte_anywhere_is_noticed_by_the_check(void **state)
 {
-	static const size_t offsets[] = {GUEST_FIRST + 17, 3 * MIB + 64, MACHINE_BYTES - 1};
+	static const size_t offsets[] = {
+	    0,
+	    GUEST_HEADER_END,
+	    GUEST_PML4 + 1,
+	    GUEST_PDPT,
+	    GUEST_IMAGE + 40,
+	    GUEST_IMAGE_END - 1,
+	    GUEST_PAGE_DIRECTORIES + 8,
+	    GUEST_FIRST - 1,
+	    GUEST_FIRST + 17,
+	    3 * MIB + 64,
+	    MACHINE_BYTES - 1,
+	};
 	static struct test_machine s;
 	char why[256];
 

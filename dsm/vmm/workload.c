@@ -3,6 +3,7 @@
 #define RESTS_PER_S 200
 #define STEPS_PER_REST_MAX 1024
 #define STEPS_WITHOUT_REST 64 /* until it looks whether it is time for a beat */
+#define BEAT_US 100000
 
 uint64_t workload_steps_per_rest(uint64_t writes_per_s)
 {
@@ -18,6 +19,11 @@ uint64_t workload_steps_per_rest(uint64_t writes_per_s)
 uint64_t workload_rest_us(uint64_t writes_per_s)
 {
 	return writes_per_s ? workload_steps_per_rest(writes_per_s) * 1000000 / writes_per_s : 0;
+}
+
+uint64_t workload_beat_us(const struct workload_options *options)
+{
+	return options->beat_us ? options->beat_us : BEAT_US;
 }
 
 size_t workload_walk_bytes(const struct workload_options *options)

@@ -12,11 +12,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "dsm/vmm/guest.h"
 #include "dsm/vmm/runner.h"
 
 struct workload_options {
 	void *memory; /* page-aligned; stays the caller's */
-	size_t bytes; /* at least WORKLOAD_BYTES_MIN */
+	size_t bytes; /* WORKLOAD_BYTES_MIN to WORKLOAD_BYTES_MAX */
 
 	/* For workload_boot(). What is restored goes on with those that it was booted with. */
 	size_t walk_bytes;   /* it works on the memory below this, a power of two; 0: as much as there is */
@@ -31,7 +32,9 @@ struct workload_options {
 	void *argument;
 };
 
-#define WORKLOAD_BYTES_MIN ((size_t)4 << 20)
+/* What a guest can have. A table does with less, where walk_bytes says how much. */
+#define WORKLOAD_BYTES_MIN GUEST_BYTES_MIN
+#define WORKLOAD_BYTES_MAX GUEST_BYTES_MAX
 
 /* One that was created; the kind's own. */
 struct workload;
@@ -46,15 +49,20 @@ struct workload_kind {
 		      size_t why_bytes);
 	/** Writes all of its memory, and begins. @return 0; -EINVAL: options */
 	int (*boot)(struct workload *w);
+	/** @return 0; -EBUSY: it was neither booted nor restored, runs already, or has ended */
 	int (*run)(struct workload *w);
 	/** @return 0; -ESRCH: it has ended by itself; -ETIMEDOUT: it waits for memory */
 	int (*pause)(struct workload *w);
 	/** All of it but its memory, which goes into @state, WORKLOAD_STATE_MAX bytes at most. @return its
-	 * bytes; -EBUSY: it is not paused; -EMSGSIZE: more than @capacity */
+	 * bytes; -EBUSY: it is not paused, or was neither booted nor restored; -EMSGSIZE: more than @capacity
+	 */
 	ssize_t (*save)(struct workload *w, void *state, size_t capacity);
 	/** @return 0; -EPROTO: not such a state */
 	int (*restore)(struct workload *w, const void *state, size_t bytes);
-	/** Checks every byte of a paused one's memory. @param why  what is wrong @return 0; -EBADMSG */
+	/** Checks every byte of a paused one's memory, but what a guest writes for itself alone:
+	 * guest_check().
+	 * @param why  what is wrong @return 0; -EBADMSG; -EBUSY: as save(); or another error that kept it
+	 * from looking */
 	int (*check)(struct workload *w, char *why, size_t why_bytes);
 	enum runner_condition (*condition)(struct workload *w, char *why, size_t why_bytes);
 	void (*destroy)(struct workload *w);
@@ -69,6 +77,9 @@ uint64_t workload_steps_per_rest(uint64_t writes_per_s);
 
 /** How long these steps are to take; 0: no rest. */
 uint64_t workload_rest_us(uint64_t writes_per_s);
+
+/** Between two beats. */
+uint64_t workload_beat_us(const struct workload_options *options);
 
 /** The walked part of memory: @walk_bytes, or the largest power of two in @bytes. */
 size_t workload_walk_bytes(const struct workload_options *options);

@@ -9,25 +9,10 @@
 #include <string.h>
 
 #include "dsm/clock.h"
-#include "dsm/vmm/churn.h"
-#include "dsm/vmm/timer.h"
+#include "dsm/vmm/process_state.h"
 #include "dsm/vmm/workload.h"
 
-#define BEAT_US_DEFAULT 100000
 #define LINE_MAX_BYTES 160
-
-#define STATE_MAGIC 0x6e757263u
-#define STATE_VERSION 1
-
-/* What moves. */
-struct process_state {
-	uint32_t magic, version, bytes, reserved;
-	uint64_t walk_bytes, stride_bytes, writes_per_s, beat_us;
-	struct churn_progress progress;
-	struct timer_counter timer;
-	uint64_t steps_left; /* until it rests */
-	uint64_t beats, next_beat_us;
-};
 
 _Static_assert(sizeof(struct process_state) <= WORKLOAD_STATE_MAX, "callers have room for it");
 
@@ -167,13 +152,13 @@ static int boot(struct workload *w)
 	if (!stands_still(w))
 		return -EBUSY;
 	w->state = (struct process_state){
-	    .magic = STATE_MAGIC,
-	    .version = STATE_VERSION,
+	    .magic = PROCESS_STATE_MAGIC,
+	    .version = PROCESS_STATE_VERSION,
 	    .bytes = sizeof w->state,
 	    .walk_bytes = workload_walk_bytes(o),
 	    .stride_bytes = o->stride_bytes ? o->stride_bytes : 4096,
 	    .writes_per_s = o->writes_per_s,
-	    .beat_us = o->beat_us ? o->beat_us : BEAT_US_DEFAULT,
+	    .beat_us = workload_beat_us(o),
 	    .steps_left = workload_steps_per_rest(o->writes_per_s),
 	};
 	w->table = table_of(w, &w->state);
@@ -195,7 +180,7 @@ static int pause_work(struct workload *w)
 
 static ssize_t save(struct workload *w, void *out, size_t capacity)
 {
-	if (!stands_still(w))
+	if (!w->has_state || !stands_still(w))
 		return -EBUSY;
 	if (capacity < sizeof w->state)
 		return -EMSGSIZE;
@@ -206,9 +191,9 @@ static ssize_t save(struct workload *w, void *out, size_t capacity)
 /* It came over a wire. */
 static bool makes_sense(const struct process_state *s, const struct churn *table)
 {
-	return s->magic == STATE_MAGIC && s->version == STATE_VERSION && s->bytes == sizeof *s &&
-	       s->timer.rest <= TIMER_RESTING && !s->timer.started_ns && s->steps_left &&
-	       churn_is_possible(table);
+	return s->magic == PROCESS_STATE_MAGIC && s->version == PROCESS_STATE_VERSION &&
+	       s->bytes == sizeof *s && s->timer.rest <= TIMER_RESTING && !s->timer.started_ns &&
+	       s->steps_left && churn_is_possible(table);
 }
 
 static int restore(struct workload *w, const void *in, size_t bytes)
@@ -232,7 +217,10 @@ static int restore(struct workload *w, const void *in, size_t bytes)
 
 static int check(struct workload *w, char *why, size_t why_bytes)
 {
-	return stands_still(w) ? churn_check(&w->table, &w->state.progress, why, why_bytes) : -EBUSY;
+	if (w->has_state && stands_still(w))
+		return churn_check(&w->table, &w->state.progress, why, why_bytes);
+	snprintf(why, why_bytes, "it does not stand still with a state");
+	return -EBUSY;
 }
 
 static enum runner_condition condition(struct workload *w, char *why, size_t why_bytes)

@@ -2,14 +2,13 @@
  * The virtual machine and its guest, as a workload.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dsm/vmm/guest.h"
 #include "dsm/vmm/vmm.h"
 #include "dsm/vmm/workload.h"
-
-#define BEAT_US_DEFAULT 100000
 
 struct workload {
 	struct workload_options options;
@@ -26,8 +25,10 @@ static int create(const struct workload_options *options, struct workload **out,
 				      .argument = options->argument};
 	struct workload *w = calloc(1, sizeof *w);
 
-	if (!w)
+	if (!w) {
+		snprintf(why, why_bytes, "a virtual machine: %s", strerror(ENOMEM));
 		return -ENOMEM;
+	}
 	w->options = *options;
 	int error = vmm_create(&machine, &w->vmm, why, why_bytes);
 
@@ -55,7 +56,7 @@ static int boot(struct workload *w)
 	    .stride_bytes = o->stride_bytes ? o->stride_bytes : GUEST_PAGE_BYTES,
 	    .steps_per_rest = workload_steps_per_rest(o->writes_per_s),
 	    .rest_us = workload_rest_us(o->writes_per_s),
-	    .beat_us = o->beat_us ? o->beat_us : BEAT_US_DEFAULT,
+	    .beat_us = workload_beat_us(o),
 	};
 	struct vmm_entry entry = {.instruction = GUEST_IMAGE, .page_tables = GUEST_PML4};
 	int error = guest_load(o->memory, o->bytes, &guest);
@@ -102,8 +103,10 @@ static int check(struct workload *w, char *why, size_t why_bytes)
 	struct vmm_state state;
 	int error = vmm_save(w->vmm, &state);
 
-	if (error)
+	if (error) {
+		snprintf(why, why_bytes, "the state of its processor: %s", strerror(-error));
 		return error;
+	}
 	return guest_check(w->options.memory, w->options.bytes, state.regs.r12, why, why_bytes);
 }
 
