@@ -227,17 +227,20 @@ static void describe_anatomy(const struct run *run, const struct setup *setup, s
 	out->nodes = row.nodes;
 }
 
-/* On nodes that measure. @return whether all of them can; if not, node 1 or else node 0 says why. */
+/* On nodes that measure. @return whether all of them can; if not, why the first of them cannot is in @reason
+ * on all nodes. */
 static bool open_kernel(const struct run *run, struct kernel_trace **kernel, char *reason)
 {
 	bool fails = run->options.kernel && run->job.node && kernel_trace_open(kernel, reason);
 
-	if (!run->options.kernel || !job_any(fails))
+	if (!run->options.kernel)
 		return true;
-	job_share_from(1, reason, KERNEL_TRACE_REASON_MAX);
+	uint64_t first = job_minimum(fails ? (uint64_t)run->job.node : UINT64_MAX);
+	if (first == UINT64_MAX)
+		return true;
+	job_share_from((int)first, reason, KERNEL_TRACE_REASON_MAX);
 	if (run->job.node == 0)
-		fprintf(stderr, "fault_latency: left out: %s\n",
-			reason[0] ? reason : "a node has no kernel tracing");
+		fprintf(stderr, "fault_latency: left out: node %d: %s\n", (int)first, reason);
 	kernel_trace_close(*kernel);
 	*kernel = NULL;
 	return false;

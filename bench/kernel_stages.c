@@ -9,6 +9,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+/* No thread; the idle one is 0. */
+#define NOBODY ((pid_t)-1)
+
 /* Where the fault is. */
 enum phase { FAULTING, HANDLING, RETURNING };
 
@@ -16,9 +19,10 @@ struct walk {
 	const struct kernel_window *window;
 	enum phase phase;
 	enum kernel_stage stage;
-	bool handed_over; /* to another thread, which handles it */
-	uint64_t last;	  /* ticks are accounted for until then */
-	uint64_t debt;	  /* of what comes next, it was spent on tracing */
+	size_t next;   /* event */
+	pid_t handler; /* the thread that handles it; NOBODY: it is not known */
+	uint64_t last; /* ticks are accounted for until then */
+	uint64_t debt; /* of what comes next, it was spent on tracing */
 	uint64_t *ticks;
 };
 
@@ -63,14 +67,13 @@ static enum kernel_stage stage_of_call(long number)
 
 static void handling_event(struct walk *walk, const struct kernel_event *event)
 {
-	bool by_faulting = event->thread == walk->window->thread;
+	bool handed_over = walk->handler != walk->window->thread;
 
-	if (by_faulting == walk->handed_over)
-		return; /* the thread that has faulted goes to sleep */
+	if (event->thread != walk->handler)
+		return; /* the thread that has faulted goes to sleep, others do what they do */
 	if (event->kind == KERNEL_CALL) {
 		go_on(walk, event, stage_of_call(event->number));
-	} else if (event->kind == KERNEL_WAKING && walk->handed_over &&
-		   event->number == walk->window->thread) {
+	} else if (event->kind == KERNEL_WAKING && handed_over && event->number == walk->window->thread) {
 		go_on(walk, event, KERNEL_STAGE_WAKE);
 		walk->phase = RETURNING;
 	} else if (event->kind == KERNEL_CALL_DONE && walk->stage == KERNEL_STAGE_SIGRETURN) {
@@ -99,13 +102,24 @@ static enum kernel_stage stage_of_moment(enum dsm_moment moment)
 		   : KERNEL_STAGE_RUNTIME;
 }
 
+/* The one that lets the faulting thread go on. */
+static pid_t find_handler(const struct walk *walk)
+{
+	const struct kernel_window *w = walk->window;
+
+	for (size_t i = walk->next; i < w->count; i++)
+		if (w->events[i].kind == KERNEL_WAKING && w->events[i].number == w->thread)
+			return w->events[i].thread;
+	return NOBODY;
+}
+
 static void moment(struct walk *walk, enum dsm_moment moment, uint64_t at)
 {
 	uint64_t cost = walk->window->moment_cost;
 
 	if (moment == DSM_MOMENT_ENTERED && walk->phase == FAULTING) {
 		account(walk, walk->stage, at, cost);
-		walk->handed_over = walk->stage != KERNEL_STAGE_FRAME;
+		walk->handler = walk->stage == KERNEL_STAGE_FRAME ? walk->window->thread : find_handler(walk);
 		walk->stage = KERNEL_STAGE_RUNTIME;
 		walk->phase = HANDLING;
 	} else if (walk->phase == HANDLING && walk->stage == KERNEL_STAGE_RUNTIME) {
@@ -119,16 +133,16 @@ bool kernel_stages(const struct kernel_window *w, uint64_t ticks[KERNEL_STAGES])
 {
 	static void (*const follow[])(struct walk *, const struct kernel_event *) = {
 	    [FAULTING] = fault_event, [HANDLING] = handling_event, [RETURNING] = returning_event};
-	struct walk walk = {.window = w, .last = w->before, .debt = w->moment_cost, .ticks = ticks};
-	size_t event = 0;
+	struct walk walk = {
+	    .window = w, .handler = NOBODY, .last = w->before, .debt = w->moment_cost, .ticks = ticks};
 
 	memset(ticks, 0, KERNEL_STAGES * sizeof *ticks);
 	for (unsigned int i = 0; i <= DSM_MOMENTS; i++) {
 		uint64_t at = i < DSM_MOMENTS ? w->moments[i] : w->after;
 		if (!at || (i < DSM_MOMENTS && at > w->after))
 			continue;
-		for (; event < w->count && w->events[event].ticks <= at; event++)
-			follow[walk.phase](&walk, &w->events[event]);
+		for (; walk.next < w->count && w->events[walk.next].ticks <= at; walk.next++)
+			follow[walk.phase](&walk, &w->events[walk.next]);
 		if (i < DSM_MOMENTS)
 			moment(&walk, i, at);
 	}

@@ -77,13 +77,11 @@ static void costs_are_taken_off_what_follows(void **state)
 static void delivery_to_a_thread_is_followed(void **state)
 {
 	static const struct kernel_event events[] = {
-	    {1100, KERNEL_PAGE_FAULT, FAULTER, 0},
-	    {1200, KERNEL_WAKING, FAULTER, HANDLER},
-	    {1250, KERNEL_SWITCH, FAULTER, 0},
-	    {1350, KERNEL_CALL_DONE, HANDLER, SYS_read},
-	    {1520, KERNEL_CALL, HANDLER, SYS_ioctl},
-	    {1600, KERNEL_WAKING, HANDLER, FAULTER},
-	    {1610, KERNEL_CALL_DONE, HANDLER, SYS_ioctl},
+	    {1100, KERNEL_PAGE_FAULT, FAULTER, 0},   {1200, KERNEL_WAKING, FAULTER, HANDLER},
+	    {1250, KERNEL_SWITCH, FAULTER, 0},	     {1350, KERNEL_CALL_DONE, HANDLER, SYS_read},
+	    {1520, KERNEL_CALL, HANDLER, SYS_ioctl}, {1540, KERNEL_CALL, OTHER, SYS_futex},
+	    {1550, KERNEL_WAKING, OTHER, HANDLER},   {1560, KERNEL_CALL_DONE, OTHER, SYS_futex},
+	    {1600, KERNEL_WAKING, HANDLER, FAULTER}, {1610, KERNEL_CALL_DONE, HANDLER, SYS_ioctl},
 	    {1800, KERNEL_SWITCH, 0, FAULTER},
 	};
 	struct kernel_window window = window_of(inline_moments, events, COUNT(events));

@@ -329,8 +329,10 @@ int kernel_trace_open(struct kernel_trace **out, char reason[KERNEL_TRACE_REASON
 		return -ENOENT;
 	}
 	struct kernel_trace *t = calloc(1, sizeof *t);
-	if (!t)
+	if (!t) {
+		snprintf(reason, KERNEL_TRACE_REASON_MAX, "no kernel tracing: %s", strerror(ENOMEM));
 		return -ENOMEM;
+	}
 	remove_abandoned(mount);
 	snprintf(t->folder, sizeof t->folder, "%s/instances/" INSTANCE "%d", mount, (int)getpid());
 	int error = mkdir(t->folder, 0700) ? -errno : 0;

@@ -47,16 +47,23 @@ def check_throughput(points):
     assert sum(steps for x, steps in points if x < 0) > 0 and sum(steps for x, steps in points if x > 0) > 0
 
 
+def check_that_all_was_there(row):
+    assert row["postcopy_faults"] == row["bytes_fetched"] == row["pages_out_of_date"] == 0
+
+
 def check_stop_and_copy(row):
-    assert row["bytes_switched"] >= row["memory_bytes"] and row["postcopy_faults"] == row["bytes_fetched"] == 0
+    assert row["bytes_switched"] >= row["memory_bytes"]
+    check_that_all_was_there(row)
 
 
 def check_pre_copy(row):
-    assert row["bytes_precopied"] >= row["memory_bytes"] and row["postcopy_faults"] == row["bytes_fetched"] == 0
+    assert row["bytes_precopied"] >= row["memory_bytes"]
+    check_that_all_was_there(row)
 
 
 def check_post_copy(row):
     assert row["bytes_precopied"] == 0 and row["bytes_fetched"] == row["memory_bytes"]
+    assert row["pages_out_of_date"] * row["page_size_bytes"] == row["memory_bytes"]
 
 
 def check_minor(row):

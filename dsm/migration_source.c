@@ -327,6 +327,8 @@ static int send_before(struct migration *m)
 	    (m->options.mode == DSM_MIGRATION_PRE_COPY || m->options.mode == DSM_MIGRATION_STOP_AND_COPY)) {
 		error = send_stored(m, false, true);
 		atomic_fetch_add(&m->progress.bytes_switched, m->bytes_sent);
+		if (!error) /* or it begins anew */
+			atomic_store(&m->progress.pages_left, migration_noted(m));
 	}
 	return error;
 }

@@ -149,8 +149,11 @@ static int resolve(struct migration *m, struct lane *lane, size_t page)
 	if (!error && r->table.pages[page].state == PAGE_UNMAPPED)
 		error = complete_page(m, lane, page);
 	trace_moment(lane, DSM_MOMENT_READY);
-	if (!error)
+	if (!error) {
+		/* Before the thread that has faulted goes on: it may ask at once whether it has. */
+		atomic_fetch_add_explicit(&m->progress.faults, 1, memory_order_relaxed);
 		error = map_pages_writable(r, page, 1);
+	}
 	trace_moment(lane, DSM_MOMENT_MAPPED);
 	return error;
 }
@@ -172,7 +175,6 @@ int migration_fault(struct lane *lane, struct dsm_region *r, size_t page, bool w
 	atomic_fetch_add(&m->demand, 1);
 	int error = resolve(m, lane, page);
 	atomic_store_explicit(&m->latest, page, memory_order_relaxed);
-	atomic_fetch_add_explicit(&m->progress.faults, 1, memory_order_relaxed);
 	atomic_fetch_sub(&m->demand, 1);
 	return error;
 }

@@ -122,12 +122,22 @@ static void sleep_ms(long ms)
 	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
+static void check_that_nothing_is_left(void)
+{
+	struct dsm_migration_progress p;
+
+	CHECK_EQUAL(dsm_migrate_progress(region, &p), 0);
+	CHECK_EQUAL(p.pages_left, 0);
+}
+
 static void move_away(int to, const struct dsm_migration_options *options)
 {
 	CHECK_EQUAL(dsm_migrate_begin(region, to, options), 0);
 	CHECK_EQUAL(dsm_migrate_precopy(region), 0);
 	pause_it();
 	CHECK_EQUAL(dsm_migrate_switch(region, &user, sizeof user), 0);
+	if (options->mode == DSM_MIGRATION_PRE_COPY || options->mode == DSM_MIGRATION_STOP_AND_COPY)
+		check_that_nothing_is_left();
 	CHECK_EQUAL(dsm_migrate_finish(region), 0);
 	CHECK_EQUAL(dsm_migrate_holder(region), to);
 }
