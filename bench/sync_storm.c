@@ -21,7 +21,8 @@
 #include "kernel/memory.h"
 
 /* Storms of the first round, which are not counted: pages are fetched that nobody has had, and the home
- * learns that they are stored to in bulk; and of each other round, so that a row has some samples however long one takes. */
+ * learns that they are stored to in bulk; and of each other round, so that a row has some samples however
+ * long one takes. */
 #define WARM_UP 4
 #define STORMS 4
 
