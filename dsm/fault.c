@@ -253,6 +253,8 @@ static int poison_page(struct dsm_region *r, size_t page, int error)
 
 	if (!runtime.kernel[KERNEL_UFFD_POISON].available)
 		return error;
+	if (r->migration) /* before the thread gets its signal: it may ask at once what is lost */
+		migration_page_lost(r, page);
 	int refused = poison(r, page);
 	if (refused == -EEXIST && p->flags & PAGE_LOST)
 		return -EHWPOISON;

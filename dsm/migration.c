@@ -56,12 +56,13 @@ int migration_create(struct dsm_region *r)
 	m->stored = calloc(words, sizeof *m->stored);
 	m->sending = calloc(words, sizeof *m->sending);
 	m->complete = calloc(words, sizeof *m->complete);
+	m->lost = calloc(words, sizeof *m->lost);
 	m->region = r;
 	m->words = (struct migration_words *)(void *)r->versions;
 	m->holder = r->home.home_node;
 	m->uffd = m->pagemap = -1;
 	r->migration = m;
-	return m->stored && m->sending && m->complete ? 0 : -ENOMEM; /* the caller destroys it */
+	return m->stored && m->sending && m->complete && m->lost ? 0 : -ENOMEM; /* the caller destroys it */
 }
 
 void migration_destroy(struct dsm_region *r)
@@ -77,6 +78,7 @@ void migration_destroy(struct dsm_region *r)
 	free(m->stored);
 	free(m->sending);
 	free(m->complete);
+	free(m->lost);
 	free(m);
 	r->migration = NULL;
 }
@@ -87,8 +89,11 @@ void migration_reset_pages(struct dsm_region *r, bool in_file)
 		r->table.pages[page].state = PAGE_UNMAPPED;
 		r->table.pages[page].flags = in_file ? PAGE_IN_FILE : 0;
 	}
-	for (size_t word = 0; word < (r->table.count + 63) / 64; word++)
+	for (size_t word = 0; word < (r->table.count + 63) / 64; word++) {
 		atomic_store_explicit(&r->migration->complete[word], 0, memory_order_relaxed);
+		atomic_store_explicit(&r->migration->lost[word], 0, memory_order_relaxed);
+	}
+	atomic_store(&r->migration->lost_count, 0);
 }
 
 /* --- words --------------------------------------------------------------------------------------------- */
@@ -135,7 +140,7 @@ int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Ato
 	struct wait wait = {0};
 
 	while (value_of(word) != m->epoch) {
-		if (over && value_of(over) == m->epoch)
+		if (value_of(over) >= m->epoch)
 			return -ECANCELED;
 		if (atomic_exchange(&m->cancel, false)) {
 			int error = request_cancel(m);
@@ -375,14 +380,35 @@ static int await_offer(struct migration *m)
 	return 0;
 }
 
+/* The region is elsewhere: its memory is given back, and a touch of it is noticed. */
+static int let_go(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+	int error = uffd_register(r->uffd, r->app, r->bytes, modes, NULL);
+
+	m->must_let_go = true;
+	if (!error && madvise(r->app, r->bytes, MADV_DONTNEED_LOCKED))
+		error = -errno;
+	/* Not what a device has pinned: it would go on using pages that are in no file. */
+	if (!error && runtime.ops->populate)
+		error = memory_punch(r->fd, 0, r->file_bytes);
+	migration_reset_pages(r, !runtime.ops->populate);
+	m->must_let_go = error != 0;
+	return error;
+}
+
 /* Memory for all pages; for post-copy none, if it can be given back: that is what it is to show. */
 static int make_room(struct migration *m)
 {
 	struct dsm_region *r = m->region;
 	bool empty = m->options.mode == DSM_MIGRATION_POST_COPY && runtime.ops->populate;
 	size_t piece = AHEAD_BYTES >> r->page_shift, pages = r->table.count;
-	int error = empty ? memory_punch(r->fd, 0, r->file_bytes) : 0;
+	int error =
+	    m->must_let_go ? let_go(m) : 0; /* or what is mapped since then would be taken for right */
 
+	if (!error && empty)
+		error = memory_punch(r->fd, 0, r->file_bytes);
 	piece = piece ? piece : 1;
 	for (size_t page = 0; page < pages && !empty && !error; page += piece) {
 		error = region_allocate_pages(r, page, pages - page < piece ? pages - page : piece);
@@ -417,6 +443,7 @@ static int answer(struct migration *m)
 		return error;
 	/* All that the source will write for this epoch, before it may. */
 	atomic_store(&words->map_pages, 0);
+	atomic_store(&words->map_over, 0);
 	error = check_offer(m);
 	if (!error)
 		error = make_room(m);
@@ -452,26 +479,15 @@ int dsm_migrate_cancel(dsm_region *r)
 {
 	if (!runtime.started || !r || !r->migration || r->migration->role == ROLE_NONE)
 		return -EINVAL;
-	if (atomic_load(&r->migration->progress.step) >= DSM_MIGRATION_SWITCHING)
+	struct migration *m = r->migration;
+	enum dsm_migration_step step = (enum dsm_migration_step)atomic_load(&m->progress.step);
+	if (step >= DSM_MIGRATION_SWITCHING)
 		return -EALREADY;
-	atomic_store(&r->migration->cancel, true);
+	atomic_store(&m->cancel, true); /* for the call under way, or the next */
+	/* The source need not wait until this side makes a call. */
+	if (m->role == ROLE_TARGET && step == DSM_MIGRATION_COPYING)
+		migration_tell(m, &m->words->target_over, m->epoch);
 	return 0;
-}
-
-/* The region is elsewhere: its memory is given back, and a touch of it is noticed. */
-static int let_go(struct migration *m)
-{
-	struct dsm_region *r = m->region;
-	uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
-	int error = uffd_register(r->uffd, r->app, r->bytes, modes, NULL);
-
-	if (!error && madvise(r->app, r->bytes, MADV_DONTNEED_LOCKED))
-		error = -errno;
-	/* Not what a device has pinned: it would go on using pages that are in no file. */
-	if (!error && runtime.ops->populate)
-		error = memory_punch(r->fd, 0, r->file_bytes);
-	migration_reset_pages(r, !runtime.ops->populate);
-	return error;
 }
 
 static int finish_source(struct migration *m)
@@ -486,7 +502,9 @@ static int finish_source(struct migration *m)
 	atomic_store(&m->holder, m->peer);
 	int kept = let_go(m);
 	if (kept)
-		report("region %s is at node %d, and this node cannot give its own memory back: %s",
+		report("region %s is at node %d, and this node cannot give its own memory back: %s; it tries "
+		       "again "
+		       "before the region comes back",
 		       m->region->name, m->peer, strerror(-kept));
 	atomic_store(&m->progress.done_ns, clock_ns());
 	migration_step(m, error ? DSM_MIGRATION_LOST : DSM_MIGRATION_DONE);

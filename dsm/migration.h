@@ -1,7 +1,8 @@
 /*
  * Regions that move (options.movable): what a node knows of one, and what goes between source and
  * destination. The calls are in migration.c, what the source does in migration_source.c, how it finds what is
- * stored to in migration_track.c, what the destination does, its faults among them, in migration_target.c.
+ * stored to in migration_track.c, what the destination does, its faults among them, in migration_target.c and
+ * migration_background.c.
  *
  * The two talk by words: each has a struct migration_words, which the other writes one-sided and it reads by
  * itself. Each migration has an epoch, greater than that of all before it, so that what was left of an
@@ -35,6 +36,7 @@ struct migration_words {
 	_Alignas(64) _Atomic uint64_t state_bytes; /* after the state; */
 	_Atomic uint64_t switched;		   /* then the epoch */
 	_Alignas(64) _Atomic uint64_t map_pages;   /* how many pages of the map are there; after them */
+	_Atomic uint64_t map_over;		   /* the epoch of which no more of the map will come */
 
 	/* By the destination. */
 	_Alignas(64) _Atomic uint64_t answer_error;  /* an errno, or 0; */
@@ -78,13 +80,17 @@ struct migration {
 	_Atomic uint64_t *stored; /* a bit for each page: found stored to, and not sent since */
 	uint64_t *sending;	  /* a bit for each page: what this round sends */
 	unsigned int spares, next_spare;
-	size_t spare_page[MIGRATION_SPARES_MAX]; /* plus one; 0: none */
+	size_t spare_page[MIGRATION_SPARES_MAX]; /* plus one; 0: none: what the destination has of it */
 	uint64_t bytes_sent;			 /* in this round */
 	uint64_t asked_ns;			 /* when the destination was last asked whether it lives */
+	bool must_let_go; /* it holds the region no more, and has not given it back yet */
 
 	/* Destination. */
 	atomic_bool resolves;	    /* faults are: from the switch on */
-	_Atomic uint64_t *complete; /* a bit for each page: nothing is missing; set under its lock */
+	_Atomic uint64_t *complete; /* a bit for each page: nothing is missing, or ever will be less; set
+				       under its lock */
+	_Atomic uint64_t *lost;	    /* a bit for each page: poisoned; set under its lock, before `complete` */
+	atomic_size_t lost_count;   /* of these */
 	atomic_int demand;	    /* faults being resolved: the background steps back */
 	atomic_size_t latest;	    /* page of the latest fault */
 	atomic_bool stop;	    /* ends the background */
@@ -111,6 +117,10 @@ size_t migration_spare_bytes(size_t page_bytes, size_t pages);
 /** fault_resolve(), of a movable region; the page is locked. Async-signal-safe. */
 int migration_fault(struct lane *lane, struct dsm_region *region, size_t page, bool write, bool present);
 
+/** The page could not be read, and is about to be poisoned (or else the process ends); it is locked.
+ * Async-signal-safe. */
+void migration_page_lost(struct dsm_region *region, size_t page);
+
 /* --- between its files --------------------------------------------------------------------------------- */
 
 /** Bits of a set of pages, or of blocks. */
@@ -133,8 +143,8 @@ int migration_put(struct migration *m, const void *first, size_t count);
 int migration_tell(struct migration *m, _Atomic uint64_t *word, uint64_t value);
 
 /**
- * Waits until @word is the epoch. Ends early if the other side gives up (@over is the epoch), is lost, or
- * @beat does not move for MINORCA_TIMEOUT; @over, @beat NULL: it has none.
+ * Waits until @word is the epoch. Ends early if the other side gives up (@over is the epoch, or a later one:
+ * it has begun anew), is lost, or @beat does not move for MINORCA_TIMEOUT; @over, @beat NULL: it has none.
  */
 int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Atomic uint64_t *over,
 		   const _Atomic uint64_t *beat);
@@ -183,7 +193,26 @@ size_t migration_noted(const struct migration *m);
 
 /** A fault of the source while it finds stores by them; the page is locked. Async-signal-safe. */
 int migration_note_store(struct migration *m, size_t page);
+/** Stores to the page do not fault any more. Async-signal-safe. */
+int migration_unprotect(struct dsm_region *region, size_t page);
 
+/** How many pages of the map are there. */
+size_t migration_map_end(const struct migration *m);
+/** Blocks of a page to be read: those that differ, by the map; all, where it has not come to (@early). */
+uint64_t migration_blocks_to_read(const struct migration *m, size_t page, bool *early);
+/** Whether a page is known to be out of date and has not been read. */
+bool migration_is_left(const struct migration *m, size_t page);
+/** Reads blocks of a locked page into the alias, neighbours together. @return 0 or -errno.
+ * Async-signal-safe. */
+int migration_read_blocks(struct migration *m, struct lane *lane, size_t page, uint64_t blocks);
+/** Maps locked pages, to be stored to. @return 0 or -errno. Async-signal-safe. */
+int migration_map_pages(struct dsm_region *region, size_t first, size_t count);
+
+/** Nothing is missing by the map, which is complete: the region becomes plain memory, the source is told. */
+void migration_become_independent(struct migration *m);
+
+/** @return 0; -EAGAIN: no thread, for whatever reason. */
+int migration_start_background(struct migration *m);
 /** The destination's part of dsm_migrate_finish(). */
 int migration_join(struct migration *m);
 

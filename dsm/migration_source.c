@@ -9,7 +9,7 @@
  *
  * Which blocks of a large page are: those that differ from what was sent. So a large page that is found
  * stored to is copied to a spare page and sent from there; while its spare page is not needed for another,
- * the two are compared. (In the first round pages are sent as they are: most are not stored to again.)
+ * the two are compared. (In the very first round pages are sent as they are: most are not stored to again.)
  */
 #include "dsm/migration.h"
 
@@ -54,7 +54,8 @@ static int post(struct migration *m, struct batch *batch, size_t offset, size_t 
 				       r->alias + offset, bytes);
 }
 
-/* By way of a spare page, which then is what the destination has. */
+/* By way of a spare page, which then is what the destination has. Once there are copies, nothing is sent in
+ * another way before the map. */
 static int post_copy(struct migration *m, struct batch *batch, size_t page)
 {
 	struct dsm_region *r = m->region;
@@ -196,7 +197,7 @@ static int make_rounds(struct migration *m)
 		if (round && !is_worth_a_round(m, left, before))
 			break;
 		before = left;
-		error = send_stored(m, round > 0 && m->spares > 0, false);
+		error = send_stored(m, atomic_load(&m->progress.rounds) > 0 && m->spares > 0, false);
 		if (!error)
 			error = end_round(m);
 		left = atomic_load(&m->progress.pages_left);
@@ -294,9 +295,9 @@ static void scan_for_map(struct migration *m, size_t first, size_t count)
 	migration_note(m, first, count);
 }
 
-/* What was stored to since the last scan is found, of large pages at once, of small ones step by step. An
- * error says that the destination is lost. */
-static int send_map(struct migration *m)
+/* What was stored to since the last scan is found, of large pages at once, of small ones step by step. If it
+ * cannot all be sent, the destination takes the rest for out of date, which does no harm. */
+static void send_map(struct migration *m)
 {
 	size_t pages = m->region->table.count;
 	bool large = m->region->blocks_per_page > 1;
@@ -311,7 +312,12 @@ static int send_map(struct migration *m)
 		error = send_map_step(m, first, end);
 	}
 	atomic_store(&m->progress.pages_left, migration_noted(m));
-	return error;
+	if (error && error != -EHOSTDOWN)
+		report("region %s: the map of what is out of date cannot be written to node %d (%s): it "
+		       "reads all that "
+		       "it was not told of",
+		       m->region->name, m->peer, strerror(-error));
+	migration_tell(m, &m->words->map_over, m->epoch);
 }
 
 /* --- the switch ---------------------------------------------------------------------------------------- */

@@ -49,13 +49,17 @@ static int scan_by_kernel(struct migration *m, size_t first, size_t count, bool 
 	return error;
 }
 
+int migration_unprotect(struct dsm_region *r, size_t page)
+{
+	int error = uffd_writeprotect(r->uffd, region_app(r, page), region_page_bytes(r), false);
+
+	return error == -ENOENT ? 0 : error; /* nobody asks any more, and nothing is protected */
+}
+
 int migration_note_store(struct migration *m, size_t page)
 {
-	struct dsm_region *r = m->region;
-
 	bit_set(m->stored, page); /* before the store can be made */
-	int error = uffd_writeprotect(r->uffd, region_app(r, page), region_page_bytes(r), false);
-	return error == -ENOENT ? 0 : error; /* nobody asks any more, and nothing is protected */
+	return migration_unprotect(m->region, page);
 }
 
 /* Pages from @first on that were found stored to, as many as are locked at once. */
@@ -189,6 +193,8 @@ void migration_untrack(struct migration *m)
 {
 	struct dsm_region *r = m->region;
 
+	/* If that fails, closing ends it by the kernel, and by faults each lifts the protection of its page.
+	 */
 	if (m->tracking != TRACKING_NONE)
 		uffd_unregister(m->tracking == TRACKING_BY_KERNEL ? m->uffd : r->uffd, r->app, r->bytes);
 	if (m->uffd >= 0)

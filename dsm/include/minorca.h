@@ -481,7 +481,7 @@ enum dsm_migration_step {
 	DSM_MIGRATION_FETCHING,	 /* the map is complete, the pages are not */
 	DSM_MIGRATION_DONE,	 /* the destination holds the region by itself */
 	DSM_MIGRATION_CANCELLED, /* the source holds it as before */
-	DSM_MIGRATION_LOST,	 /* the other node was lost after the switch: dsm_migrate_lost() */
+	DSM_MIGRATION_LOST,	 /* pages were, or the other node, after the switch: dsm_migrate_lost() */
 };
 
 /** What a migration has come to, on this side. Times are CLOCK_MONOTONIC; 0: not yet. */
@@ -555,19 +555,29 @@ int dsm_migrate_accept(dsm_region *region, int from, const struct dsm_migration_
  * or a common error. */
 int dsm_migrate_await(dsm_region *region, void *state, size_t capacity, size_t *bytes);
 
-/** Both. Waits until the destination needs the source no more. At the source, the memory is given back.
- * @return 0; -EHOSTDOWN: the other node was lost before that (destination: dsm_migrate_lost() tells what is
- * missing; what is there is right); or a common error. After 0 the region can be moved again. */
+/**
+ * Both. Waits until the destination needs the source no more. At the source, the memory is given back.
+ *
+ * @return 0; -EHOSTDOWN: the other node was lost before that, or could not be read (destination:
+ * dsm_migrate_lost() tells what is missing; what is there is right); -ETIMEDOUT: the other node lives, and
+ * got nothing done for MINORCA_TIMEOUT: call again; or a common error. Destination: another one (-ENOSPC,
+ * -ENOMEM, -EIO): for MINORCA_TIMEOUT nothing could be brought in; when that is mended, call
+ * dsm_migrate_background() and this again. After 0 the region can be moved again.
+ */
 int dsm_migrate_finish(dsm_region *region);
 
-/** Either, before the switch; any thread. At the source, the call under way, or the next one, ends with
- * -ECANCELED, and then so do the destination's. The destination asks for that: if the switch comes first,
- * dsm_migrate_await() returns 0 all the same. @return 0; -EINVAL: nothing is under way; -EALREADY: the switch
- * has begun. */
+/**
+ * Either, before the switch; any thread. At the source, the call under way, or the next one, ends with
+ * -ECANCELED, and then so do the destination's. The destination asks for that, at once: if the switch comes
+ * first, dsm_migrate_await() returns 0 all the same. Before the two have met, each cancels for itself alone:
+ * a source in dsm_migrate_begin() takes its offer back, and a destination that comes later waits for the next
+ * one; a destination in dsm_migrate_accept() waits no more, and the source waits on for one that comes, for
+ * MINORCA_TIMEOUT. @return 0; -EINVAL: nothing is under way; -EALREADY: the switch has begun.
+ */
 int dsm_migrate_cancel(dsm_region *region);
 
-/** Destination, with no_background or after -EAGAIN: brings over the rest from now on. @return 0; -EINVAL;
- * -EAGAIN: no thread. */
+/** Destination, with no_background, after -EAGAIN, or after dsm_migrate_finish() could not: brings over the
+ * rest from now on. @return 0; -EINVAL; -EAGAIN: no thread. */
 int dsm_migrate_background(dsm_region *region);
 
 /** The node that holds the region, as far as this one knows. @return a node; -EINVAL: not movable. */
@@ -581,9 +591,9 @@ struct dsm_page_range {
 	size_t first, count;
 };
 
-/** Destination, after the source was lost: the pages that cannot be had, ascending. A touch of one raises
- * SIGBUS. @param count  how many ranges there are; the first @capacity of them are in @out. @return 0;
- * -EINVAL: not movable. */
+/** Destination, after the source was lost or could not be read: the pages that cannot be had, ascending. A
+ * touch of one raises SIGBUS. @param count  how many ranges there are; the first @capacity of them are in
+ * @out. @return 0; -EINVAL: not movable. */
 int dsm_migrate_lost(const dsm_region *region, struct dsm_page_range *out, size_t capacity, size_t *count);
 
 /* --- statistics ---------------------------------------------------------------------------------------- */

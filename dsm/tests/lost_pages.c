@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dsm/runtime.h"
@@ -304,7 +305,7 @@ static void lose_what_is_stale(dsm_region *r, volatile unsigned char *base, size
 	CHECK_EQUAL(base[page_bytes], 1);
 	CHECK(raises_sigbus(base + STALE_STEP * page_bytes, false));
 	CHECK_EQUAL(dsm_migrate_background(r), 0);
-	CHECK_EQUAL(dsm_migrate_finish(r), -ETIMEDOUT);
+	CHECK_EQUAL(dsm_migrate_finish(r), -EHOSTDOWN);
 	CHECK_EQUAL(dsm_migrate_lost(r, lost, MOVED, &count), 0);
 	CHECK_EQUAL(count, (MOVED - 1) / STALE_STEP);
 	for (size_t i = 0; i < count; i++) {
@@ -321,7 +322,54 @@ static void lose_what_is_stale(dsm_region *r, volatile unsigned char *base, size
 	CHECK(raises_sigbus(base + STALE_STEP * page_bytes, false)); /* for good */
 }
 
-static void lost_while_moving(size_t page_bytes, enum dsm_delivery delivery)
+/* A touch fails, for a moment, though the source lives: that page is lost for good, and no other. */
+static void lose_what_is_touched(dsm_region *r, volatile unsigned char *base, size_t page_bytes)
+{
+	struct dsm_page_range lost[MOVED];
+	size_t count = 0;
+
+	atomic_store(&read_error, -ETIMEDOUT);
+	CHECK(raises_sigbus(base + STALE_STEP * page_bytes, true));
+	atomic_store(&read_error, 0);
+	CHECK_EQUAL(dsm_migrate_lost(r, lost, MOVED, &count), 0);
+	CHECK_EQUAL(count, 1);
+	CHECK_EQUAL(dsm_migrate_background(r), 0);
+	CHECK_EQUAL(dsm_migrate_finish(r), -EHOSTDOWN);
+	CHECK_EQUAL(dsm_migrate_lost(r, lost, MOVED, &count), 0);
+	CHECK_EQUAL(count, 1);
+	CHECK_EQUAL(lost[0].first, STALE_STEP);
+	CHECK_EQUAL(lost[0].count, 1);
+	for (size_t page = 0; page < MOVED; page++)
+		if (page != STALE_STEP)
+			CHECK_EQUAL(base[page * page_bytes], page % STALE_STEP ? 1 : 2);
+	CHECK(raises_sigbus(base + STALE_STEP * page_bytes, false));
+}
+
+/* This node's device, say, does nothing for a while, or for too long: nothing is lost by that. */
+static void fail_for_a_while(dsm_region *r, volatile unsigned char *base, size_t page_bytes)
+{
+	uint64_t timeout_ns = runtime.settings.timeout_ns;
+	struct dsm_page_range lost[1];
+	size_t count = 1;
+
+	runtime.settings.timeout_ns = 200000000;
+	atomic_store(&read_error, -EIO);
+	CHECK_EQUAL(dsm_migrate_background(r), 0);
+	CHECK_EQUAL(dsm_migrate_finish(r), -EIO);
+	CHECK_EQUAL(dsm_migrate_finish(r), -EINVAL);
+	runtime.settings.timeout_ns = timeout_ns;
+	CHECK_EQUAL(dsm_migrate_background(r), 0);
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	atomic_store(&read_error, 0);
+	CHECK_EQUAL(dsm_migrate_finish(r), 0);
+	CHECK_EQUAL(dsm_migrate_lost(r, lost, 1, &count), 0);
+	CHECK_EQUAL(count, 0);
+	for (size_t page = 0; page < MOVED; page++)
+		CHECK_EQUAL(base[page * page_bytes], page % STALE_STEP ? 1 : 2);
+}
+
+static void lost_while_moving(const char *what, void (*lose)(dsm_region *, volatile unsigned char *, size_t),
+			      size_t page_bytes, enum dsm_delivery delivery)
 {
 	struct dsm_region_options options = {
 	    .page_size_bytes = page_bytes, .home = DSM_HOME_NODE, .delivery = delivery, .movable = true};
@@ -329,8 +377,7 @@ static void lost_while_moving(size_t page_bytes, enum dsm_delivery delivery)
 	dsm_region *r;
 	size_t bytes;
 
-	nodes_case("a source that cannot be read, pages of %s, %s", nodes_page_name(page_bytes),
-		   nodes_delivery_name(delivery));
+	nodes_case("%s, pages of %s, %s", what, nodes_page_name(page_bytes), nodes_delivery_name(delivery));
 	if (!nodes_have_pages(page_bytes, MOVED + 32, 2))
 		return;
 	if (!runtime.kernel[KERNEL_UFFD_POISON].available) {
@@ -353,7 +400,7 @@ static void lost_while_moving(size_t page_bytes, enum dsm_delivery delivery)
 	}
 	CHECK_EQUAL(dsm_barrier(), 0); /* the map is there */
 	if (dsm_node() == 1)
-		lose_what_is_stale(r, base, page_bytes);
+		lose(r, base, page_bytes);
 	CHECK_EQUAL(dsm_barrier(), 0);
 	CHECK_EQUAL(dsm_region_destroy(r), 0);
 }
@@ -370,8 +417,15 @@ int main(int argc, char **argv)
 		for (enum dsm_delivery d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++)
 			lost_pages(nodes_page_sizes[i], d);
 	for (size_t i = 0; i < 2; i++)
-		for (enum dsm_delivery d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++)
-			lost_while_moving(nodes_page_sizes[i], d);
+		for (enum dsm_delivery d = DSM_DELIVERY_INLINE; d <= DSM_DELIVERY_THREAD_BLOCK; d++) {
+			lost_while_moving("a source that cannot be read", lose_what_is_stale,
+					  nodes_page_sizes[i], d);
+			lost_while_moving("a page that cannot be read", lose_what_is_touched,
+					  nodes_page_sizes[i], d);
+		}
+	for (size_t i = 0; i < 2; i++)
+		lost_while_moving("a device that fails", fail_for_a_while, nodes_page_sizes[i],
+				  DSM_DELIVERY_INLINE);
 	failing_publications(0);
 	failing_publications(6);
 	failing_write_unlock();
