@@ -160,7 +160,9 @@ static void *store_all_the_time(void *argument)
 	return NULL;
 }
 
-static void stores_while_chunks_go_over(void)
+/* @in_bulk: all chunks are presumed changed, and the threads end between two of the main thread's stores, so
+ * that what they stored last is published by that presumption or not at all. */
+static void stores_while_chunks_go_over(bool in_bulk)
 {
 	uint64_t *expected = calloc(page_count, sizeof *expected), value = 0;
 	const size_t storers = node == 0 ? STORERS : 0; /* on this node */
@@ -169,8 +171,8 @@ static void stores_while_chunks_go_over(void)
 	atomic_store(&stop, 0);
 	for (size_t i = 0; i < storers; i++)
 		CHECK_EQUAL(pthread_create(&threads[i], NULL, store_all_the_time, (void *)i), 0);
-	for (int i = 0; i < nodes_rounds(80, 10); i++)
-		store_and_compare(expected, ++value, i % 40 < 6 ? 1 : page_count);
+	for (int i = 0; i < nodes_rounds(in_bulk ? 20 : 80, 10); i++)
+		store_and_compare(expected, ++value, in_bulk || i % 40 < 6 ? 1 : page_count);
 	atomic_store(&stop, 1);
 	for (size_t i = 0; i < storers; i++)
 		pthread_join(threads[i], NULL);
@@ -236,7 +238,9 @@ int main(int argc, char **argv)
 			   nodes_home_name(homes[h]));
 		little_after_bulk();
 		nodes_case("stores of other threads meanwhile: home %s", nodes_home_name(homes[h]));
-		stores_while_chunks_go_over();
+		stores_while_chunks_go_over(false);
+		nodes_case("stores of other threads, in bulk: home %s", nodes_home_name(homes[h]));
+		stores_while_chunks_go_over(true);
 		nodes_case("stores of other nodes meanwhile: home %s", nodes_home_name(homes[h]));
 		others_store_too();
 		nodes_case("no store for long, and nothing is published: home %s", nodes_home_name(homes[h]));

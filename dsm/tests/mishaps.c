@@ -11,7 +11,8 @@
 #include "dsm/tests/inject.h"
 #include "kernel/memory.h"
 
-#define PAGES 512 /* a chunk: see home_writes.c */
+#define PAGES 512  /* four chunks: see home_writes.c */
+#define SAMPLED 63 /* one of the two pages of the first that are looked at while all are presumed changed */
 #define WORDS (4096 / sizeof(uint64_t))
 
 static int node;
@@ -113,24 +114,46 @@ static void a_chunk_cannot_go_over(enum inject_call call, int error)
 	end();
 }
 
-/* A scan takes its marks off what it found: what then cannot be published must not be forgotten. */
-static void what_was_scanned_cannot_be_published(enum inject_call call)
+/*
+ * A scan takes its marks off what it found: what then cannot be published must not be forgotten. In bulk
+ * once, pages are scanned from then on; three times more, and they are presumed changed until three intervals
+ * have passed in which they were not stored to: @intervals have before the one that fails.
+ */
+static void what_was_scanned_cannot_be_published(enum inject_call call, int bulks, int intervals)
 {
+	uint64_t value = 10;
+
 	begin(4096, PAGES * 4096, 0, false);
-	if (node == 0)
-		store_everywhere(10);
-	all_find(0, 10); /* in bulk: scanned from now on */
-	if (node == 0)
-		store_everywhere(11);
-	all_find(0, 11);
+	for (int i = 0; i < bulks + intervals; i++) {
+		value++;
+		if (node == 0 && i < bulks)
+			store_everywhere(value);
+		else if (node == 0)
+			base[5 * WORDS] = value;
+		all_find(0, value);
+	}
+	CHECK_EQUAL(base[SAMPLED * WORDS], value - (uint64_t)intervals); /* all have it */
+	meet();
+	value++;
 	if (node == 0) {
-		base[5 * WORDS] = 12;
+		base[5 * WORDS] = base[SAMPLED * WORDS] = value;
 		inject_failure(call, 1, -EIO);
 		CHECK_EQUAL(dsm_release(), -EIO);
 		CHECK(inject_has_failed());
 	}
-	all_find(0, 12);
+	all_find(0, value);
+	CHECK_EQUAL(base[SAMPLED * WORDS], value);
 	end();
+}
+
+static void nothing_that_was_scanned_is_forgotten(int bulks, int intervals, const char *what)
+{
+	nodes_case("%s cannot be published", what);
+	what_was_scanned_cannot_be_published(INJECT_FETCH_ADD, bulks, intervals);
+	nodes_case("%s has been published, and it is not known", what);
+	what_was_scanned_cannot_be_published(INJECT_COMPLETE, bulks, intervals);
+	nodes_case("a scan fails: %s", what);
+	what_was_scanned_cannot_be_published(INJECT_SCAN, bulks, intervals);
 }
 
 /* The interval of a page of many blocks has begun, and mapping it fails: the next store begins the same one.
@@ -228,12 +251,9 @@ int main(int argc, char **argv)
 	a_chunk_cannot_go_over(INJECT_REGISTER, -ENOMEM);
 	nodes_case("a chunk cannot be taken from faults");
 	a_chunk_cannot_go_over(INJECT_UNREGISTER, -ENOMEM);
-	nodes_case("what was scanned cannot be published");
-	what_was_scanned_cannot_be_published(INJECT_FETCH_ADD);
-	nodes_case("what was scanned has been published, and it is not known");
-	what_was_scanned_cannot_be_published(INJECT_COMPLETE);
-	nodes_case("a scan fails");
-	what_was_scanned_cannot_be_published(INJECT_SCAN);
+	nothing_that_was_scanned_is_forgotten(2, 0, "what was scanned");
+	nothing_that_was_scanned_is_forgotten(5, 0, "what is presumed changed");
+	nothing_that_was_scanned_is_forgotten(5, 2, "what is presumed changed for the last time");
 	nodes_case("a page at home cannot be mapped");
 	a_page_at_home_cannot_be_mapped();
 	nodes_case("a pool is empty when pages are published");
