@@ -284,20 +284,19 @@ static int end_rest(struct migration *m)
 static int bring_all(struct migration *m)
 {
 	struct background b = {.since_ns = clock_ns()};
-	int error = 0;
 
-	while (!error && !atomic_load(&m->stop)) {
-		size_t end = migration_map_end(m);
-		error = bring_round(m, end, b.since_ns);
-		if (!error && nothing_is_left(m, &b, end))
-			return end_rest(m);
-		error = put_up_with(m, &b, error);
+	while (!atomic_load(&m->stop)) {
+		int error = put_up_with(m, &b, bring_round(m, migration_map_end(m), b.since_ns));
 		if (!error)
 			error = stay_in_touch(m, &b);
-		if (!error)
-			migration_sleep(IDLE_NS);
+		/* A source that is lost may have told, and given, all that there was to. */
+		if (nothing_is_left(m, &b, migration_map_end(m)))
+			return end_rest(m);
+		if (error)
+			return give_up(m, error);
+		migration_sleep(IDLE_NS);
 	}
-	return error ? give_up(m, error) : -ECANCELED; /* the region is being destroyed */
+	return -ECANCELED; /* the region is being destroyed */
 }
 
 static void *run_background(void *argument)

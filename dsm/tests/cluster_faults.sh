@@ -2,8 +2,9 @@
 # Faults on the virtual cluster, over verbs: what the nodes that are left make of a node that is killed, powered off, or
 # out of reach. What is checked of the calls is in lost_peer.c; here, what was said to people. Prints TAP.
 #
-# usage: cluster_faults killed | powered-off | silenced | interrupted | undisturbed
+# usage: cluster_faults killed | killed-moving | powered-off | silenced | interrupted | undisturbed
 #   killed        one guest: a node kills itself, at one kind of waiting point after another
+#   killed-moving one guest: a node kills itself while memory moves from one to the other
 #   powered-off   two guests: the last one is powered off, while jobs wait at several points. It is gone then
 #   silenced      two guests: nothing comes from the last one, for longer than the fabric tries again
 #   interrupted   the same, for shorter: nothing but time is lost
@@ -53,13 +54,13 @@ await() {
 both_spoke() { [ "$(grep -c '^survivor [0-9]*: ' "$1")" = 2 ]; }
 all_ready() { [ "$(cat "$logs"/*.log | grep -c 'ready to die')" = "$1" ]; }
 
-# judge NAME PATTERN LOG: both are content, and somebody said what matches.
+# judge NAME SURVIVORS PATTERN LOG: so many are content, and somebody said what matches.
 judge() {
 	local problem='' content
-	content=$(grep -c '^survivor [0-9]*: ok$' "$3")
-	[ "$content" = 2 ] || problem="$content of 2 survivors are content"
-	grep -Eq -- "$2" "$3" || problem="$problem; nothing matches '$2'"
-	report "$1" "$problem" "$3"
+	content=$(grep -c '^survivor [0-9]*: ok$' "$4")
+	[ "$content" = "$2" ] || problem="$content of $2 survivors are content"
+	grep -Eq -- "$3" "$4" || problem="$problem; nothing matches '$3'"
+	report "$1" "$problem" "$4"
 }
 
 # --- a node is killed -------------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ survives() {
 	local name=$1 pattern=$2
 	shift 2
 	timeout -s KILL 60 mpirun --enable-recovery -n 3 "$bin/lost_peer" "$@" --within="$MINORCA_TIMEOUT" >"$logs/log" 2>&1
-	judge "killed: $name" "$pattern" "$logs/log"
+	judge "killed: $name" 2 "$pattern" "$logs/log"
 }
 
 # The time is for three nodes on two emulated processors; the fabric tries again for half of it.
@@ -81,6 +82,22 @@ killed() {
 	survives 'publishing' "dsm_release\(\): $lost" publish
 	survives 'an event' "dsm_event_await\(\): $lost; the event may never be advanced" event
 	survives 'a reduction' "dsm_reduce\(\): $lost" reduce
+}
+
+# goes_on WHO STEP PATTERN: the other side does. What it is told of the memory, lost_migration.c checks.
+goes_on() {
+	timeout -s KILL 60 mpirun --enable-recovery -n 2 "$bin/lost_migration" "$1" "$2" >"$logs/log" 2>&1
+	judge "killed while memory moves: the $1, $2" 1 "$3" "$logs/log"
+}
+
+# Unlike over shm, the memory of a dead source is gone: after the switch, pages are lost.
+killed_moving() {
+	export MINORCA_TIMEOUT=6
+	goes_on source copied "dsm_migrate_await\(\): $lost"
+	goes_on source switched '^node 1: [0-9]+ ranges of pages are lost'
+	goes_on source mapping '^node 1: [1-9][0-9]* ranges of pages are lost'
+	goes_on destination copying "dsm_migrate_[a-z]*\(\): $lost"
+	goes_on destination resumed "dsm_migrate_finish\(\): $lost"
 }
 
 # --- a guest is powered off, or cannot be reached -----------------------------------------------------------------
@@ -108,7 +125,7 @@ judge_jobs() {
 		barrier) pattern="dsm_barrier\(\): $lost" ;;
 		*) pattern="dsm_release\(\): $lost" ;;
 		esac
-		judge "$1: $case" "$pattern" "$logs/$case.log"
+		judge "$1: $case" 2 "$pattern" "$logs/$case.log"
 	done
 	kill -KILL "${pids[@]}" 2>/dev/null # mpirun waits for the lost
 }
@@ -215,6 +232,7 @@ agent)
 	exit
 	;;
 killed) killed ;;
+killed-moving) killed_moving ;;
 powered-off) powered_off ;;
 silenced) silenced ;;
 interrupted) interrupted ;;
