@@ -60,18 +60,21 @@ wanted() {
 
 # search DIRECTORY CONFIGURATION [CHANGE]: leaves Spin's and the search's words in DIRECTORY/log.
 search() {
-	local options=("-DCONFIG_$2") optimise=-O1
+	local options=("-DCONFIG_$2") how=(-Og) # optimising more takes longer than it saves
 	case ${3:-} in
 	'') ;;
 	-D*) options+=("$3") ;;
-	BUG_*) optimise=-O0 options+=("-D$3") ;; # found before long
+	BUG_*) how=(-O0) options+=("-D$3") ;; # found before long
 	*) options+=("-D$3") ;;
+	esac
+	case $2 in
+	HOMES | TRIO) how+=(-DCOLLAPSE) ;; # slower, and in a quarter of the memory: else it would not be enough
 	esac
 	mkdir -p "$1"
 	cd "$1" || return
 	{
 		spin -a "${options[@]}" "$model" &&
-			cc "$optimise" -w -DSAFETY -DCOLLAPSE -DMEMLIM="$mib_max" -o pan pan.c &&
+			cc "${how[@]}" -w -DSAFETY -DMEMLIM="$mib_max" -o pan pan.c &&
 			timeout "$seconds_max" ./pan -m"$depth_max"
 		echo "exit status $?"
 	} >log 2>&1
