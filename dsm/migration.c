@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "dsm/clock.h"
@@ -71,9 +72,7 @@ void migration_destroy(struct dsm_region *r)
 
 	if (!m)
 		return;
-	atomic_store(&m->stop, true);
-	if (m->background_runs)
-		pthread_join(m->background, NULL);
+	migration_stop_background(m);
 	migration_untrack(m);
 	free(m->stored);
 	free(m->sending);
@@ -133,8 +132,19 @@ static int request_cancel(struct migration *m)
 	return m->role == ROLE_SOURCE ? -ECANCELED : migration_tell(m, &m->words->target_over, m->epoch);
 }
 
-int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Atomic uint64_t *over,
-		   const _Atomic uint64_t *beat)
+/* What the kernel may add to this thread's sleeps, in ns. The user may be paused until one ends: @return what
+ * it was. */
+static int set_timer_slack(int ns)
+{
+	int before = prctl(PR_GET_TIMERSLACK);
+
+	if (ns > 0)
+		prctl(PR_SET_TIMERSLACK, ns);
+	return before;
+}
+
+static int wait_for_word(struct migration *m, const _Atomic uint64_t *word, const _Atomic uint64_t *over,
+			 const _Atomic uint64_t *beat)
 {
 	uint64_t beats = value_of(beat);
 	struct wait wait = {0};
@@ -160,6 +170,16 @@ int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Ato
 		migration_report(m);
 	}
 	return 0;
+}
+
+int migration_wait(struct migration *m, const _Atomic uint64_t *word, const _Atomic uint64_t *over,
+		   const _Atomic uint64_t *beat)
+{
+	int slack_ns = set_timer_slack(1);
+	int error = wait_for_word(m, word, over, beat);
+
+	set_timer_slack(slack_ns);
+	return error;
 }
 
 /* --- progress ------------------------------------------------------------------------------------------ */
@@ -314,6 +334,7 @@ int migration_settle(struct migration *m, int error, const char *what)
 		migration_tell(m, &m->words->source_over, m->epoch);
 		migration_untrack(m);
 	}
+	migration_stop_background(m);
 	m->role = ROLE_NONE;
 	migration_step(m, DSM_MIGRATION_CANCELLED);
 	return peers_tell(error, what, meaning);
@@ -447,6 +468,8 @@ static int answer(struct migration *m)
 	error = check_offer(m);
 	if (!error)
 		error = make_room(m);
+	if (!error && is_read_after(m) && !m->options.no_background)
+		error = migration_start_background(m);
 	/* For post-copy, there is nothing here to be mapped. */
 	if (!error && is_read_after(m))
 		map_ahead(m, is_copied_before(m), &words->target_beat);

@@ -13,6 +13,7 @@
 
 #include <minorca.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -93,9 +94,12 @@ struct migration {
 	atomic_size_t lost_count;   /* of these */
 	atomic_int demand;	    /* faults being resolved: the background steps back */
 	atomic_size_t latest;	    /* page of the latest fault */
-	atomic_bool stop;	    /* ends the background */
+	/* A thread that waits until it is to bring in the rest: making it would take longer than the switch.
+	 */
 	pthread_t background;
 	bool background_runs;
+	sem_t go;	  /* it may go on: with the rest, or, */
+	atomic_bool stop; /* to its end */
 
 	/* Read, and but for the step added to, by any thread. */
 	struct migration_progress {
@@ -211,8 +215,10 @@ int migration_map_pages(struct dsm_region *region, size_t first, size_t count);
 /** Nothing is missing by the map, which is complete: the region becomes plain memory, the source is told. */
 void migration_become_independent(struct migration *m);
 
-/** @return 0; -EAGAIN: no thread, for whatever reason. */
+/** Makes the thread that waits for @go. @return 0; -EAGAIN: no thread, for whatever reason. */
 int migration_start_background(struct migration *m);
+/** Ends it, if there is one. */
+void migration_stop_background(struct migration *m);
 /** The destination's part of dsm_migrate_finish(). */
 int migration_join(struct migration *m);
 

@@ -301,18 +301,34 @@ static int bring_all(struct migration *m)
 
 static void *run_background(void *argument)
 {
-	return (void *)(intptr_t)bring_all(argument);
+	struct migration *m = argument;
+
+	while (sem_wait(&m->go)) /* interrupted: nobody's signals come here, but a debugger's */
+		;
+	return (void *)(intptr_t)bring_all(m);
 }
 
 int migration_start_background(struct migration *m)
 {
 	sigset_t all, saved;
 
+	atomic_store(&m->stop, false);
+	sem_init(&m->go, 0, 0);
 	sigfillset(&all); /* the application's signals are for its own threads */
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	m->background_runs = !pthread_create(&m->background, NULL, run_background, m);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	return m->background_runs ? 0 : -EAGAIN;
+}
+
+void migration_stop_background(struct migration *m)
+{
+	if (!m->background_runs)
+		return;
+	atomic_store(&m->stop, true);
+	sem_post(&m->go);
+	pthread_join(m->background, NULL);
+	m->background_runs = false;
 }
 
 int dsm_migrate_background(dsm_region *r)
@@ -324,6 +340,8 @@ int dsm_migrate_background(dsm_region *r)
 	    atomic_load(&r->migration->progress.step) >= DSM_MIGRATION_DONE)
 		return -EINVAL;
 	int error = migration_start_background(r->migration);
+	if (!error)
+		sem_post(&r->migration->go);
 	errno = saved_errno;
 	return error;
 }

@@ -220,7 +220,6 @@ static void begin_map(struct migration *m)
 	size_t pages = r->table.count, words = (pages * r->blocks_per_page + 63) / 64;
 
 	atomic_store(&m->latest, 0);
-	atomic_store(&m->stop, false);
 	if (m->options.mode != DSM_MIGRATION_POST_COPY)
 		return;
 	for (size_t word = 0; word < words; word++)
@@ -228,7 +227,7 @@ static void begin_map(struct migration *m)
 	atomic_store_explicit(&m->words->map_pages, pages, memory_order_release);
 }
 
-static int take_over(struct migration *m)
+static void take_over(struct migration *m)
 {
 	bool all_is_here =
 	    m->options.mode == DSM_MIGRATION_PRE_COPY || m->options.mode == DSM_MIGRATION_STOP_AND_COPY;
@@ -246,7 +245,8 @@ static int take_over(struct migration *m)
 	 */
 	migration_tell(m, &m->words->resumed, m->epoch);
 	atomic_store(&m->progress.resumed_ns, clock_ns());
-	return all_is_here || m->options.no_background ? 0 : migration_start_background(m);
+	if (m->background_runs)
+		sem_post(&m->go);
 }
 
 int dsm_migrate_await(dsm_region *r, void *state, size_t capacity, size_t *bytes)
@@ -268,8 +268,8 @@ int dsm_migrate_await(dsm_region *r, void *state, size_t capacity, size_t *bytes
 	if (!error) {
 		if (size) /* @state may be NULL otherwise */
 			memcpy(state, m->words->state, size);
-		*bytes = size; /* also if there is no thread: this node holds the region from here on */
-		error = take_over(m);
+		*bytes = size;
+		take_over(m);
 	}
 	errno = saved_errno;
 	return error;

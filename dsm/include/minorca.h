@@ -521,8 +521,8 @@ struct dsm_migration_options {
 };
 
 /** Source. Tells @to that the region comes, waits until it accepts, and begins to notice stores. @return 0;
- * -ENOSPC, -ENOMEM: the destination's memory; -EOPNOTSUPP: the kernel cannot notice them; -EPROTO: the modes
- * differ; or a common error. */
+ * -ENOSPC, -ENOMEM: the destination's memory; -EAGAIN: its thread; -EOPNOTSUPP: the kernel cannot notice
+ * them; -EPROTO: the modes differ; or a common error. */
 int dsm_migrate_begin(dsm_region *region, int to, const struct dsm_migration_options *options);
 
 /** Source. Makes rounds until little enough is left, or no less than before, or the bound is met. @return 0:
@@ -545,14 +545,12 @@ int dsm_migrate_precopy(dsm_region *region);
 int dsm_migrate_switch(dsm_region *region, const void *state, size_t bytes);
 
 /** Destination. Waits until @from begins, for at most MINORCA_TIMEOUT, and makes room. @return 0; -ENOSPC,
- * -ENOMEM; -EPROTO: the modes differ; or a common error. */
+ * -ENOMEM; -EAGAIN: no thread for the background; -EPROTO: the modes differ; or a common error. */
 int dsm_migrate_accept(dsm_region *region, int from, const struct dsm_migration_options *options);
 
 /** Destination. Waits for the switch, as long as the source gets on. @return 0: this node holds the region,
  * and the user may go on at once; -EMSGSIZE: the state has more than @capacity: call again with more;
- * -ETIMEDOUT: call again, or cancel and call again; -EAGAIN: as 0, @state and @bytes too, but there is no
- * thread for the rest, which dsm_migrate_background() asks for again, before dsm_migrate_finish(); -EPROTO;
- * or a common error. */
+ * -ETIMEDOUT: call again, or cancel and call again; -EPROTO; or a common error. */
 int dsm_migrate_await(dsm_region *region, void *state, size_t capacity, size_t *bytes);
 
 /**
@@ -576,8 +574,9 @@ int dsm_migrate_finish(dsm_region *region);
  */
 int dsm_migrate_cancel(dsm_region *region);
 
-/** Destination, with no_background, after -EAGAIN, or after dsm_migrate_finish() could not: brings over the
- * rest from now on. @return 0; -EINVAL; -EAGAIN: no thread. */
+/** Destination, with no_background, or after dsm_migrate_finish() could not: brings over the rest from now
+ * on.
+ * @return 0; -EINVAL; -EAGAIN: no thread. */
 int dsm_migrate_background(dsm_region *region);
 
 /** The node that holds the region, as far as this one knows. @return a node; -EINVAL: not movable. */
