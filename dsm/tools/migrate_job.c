@@ -210,28 +210,32 @@ static void say_where_it_is(const struct migrate_job *job)
 		report("it is not here: if node %d is lost, so is it", MIGRATE_SIDES - 1 - job->node);
 }
 
-/* By who has it; then all nodes get to know, unless one is lost. */
+/* Gives all nodes what was found. Collective, unless a node is lost. */
+static void share_finding(struct migrate_job *job, struct finding *f, int holder)
+{
+	if (job->alone || !migrate_meet(job) || !dsm_broadcast(f, sizeof *f, holder))
+		return;
+	job->alone = true;
+	migrate_fail(job, "node %d does not answer; look there for what has ended it", holder);
+}
+
+/* By who has it; then all nodes get to know. */
 static bool check(struct migrate_job *job)
 {
-	bool well = !job->why[0];
-	bool has_it = dsm_migrate_holder(job->region) == job->node && job->workload;
 	int holder = (int)(job->moves_made % MIGRATE_SIDES);
-	static struct finding f;
+	bool has_it = dsm_migrate_holder(job->region) == job->node && job->workload;
+	struct finding f = {.looked = false};
 
 	if (has_it)
 		look(job, &f);
-	else
-		say_where_it_is(job);
-	if (has_it && !well)
+	share_finding(job, &f, holder);
+	if (has_it && job->why[0])
 		say_how_it_is(&f);
-	if (has_it && f.why[0])
+	else if (has_it && f.why[0])
 		migrate_fail(job, "%s", f.why);
-	if (!job->alone && migrate_meet(job) && dsm_broadcast(&f, sizeof f, holder)) {
-		job->alone = true;
-		migrate_fail(job, "node %d does not answer; look there for what has ended it", holder);
-	}
-	if (f.why[0])
-		migrate_fail_as(job, holder, f.why);
+	else if (!has_it)
+		say_where_it_is(job);
+	migrate_fail_as(job, holder, f.why);
 	job->right = f.right;
 	if (f.looked)
 		job->heart = f.heart;
