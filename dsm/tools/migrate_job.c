@@ -65,7 +65,7 @@ static bool vm_can_be_had(char *why, size_t why_bytes)
 	o.memory =
 	    mmap(NULL, o.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (o.memory == MAP_FAILED) {
-		snprintf(why, why_bytes, "no memory to try one with: %s", strerror(errno));
+		snprintf(why, why_bytes, "no memory to try one with: %s; free some", strerror(errno));
 		return false;
 	}
 	bool can = !workload_vm.create(&o, &w, why, why_bytes);
@@ -78,14 +78,21 @@ static bool vm_can_be_had(char *why, size_t why_bytes)
 /* The virtual machine if all nodes can have one. */
 static bool choose_workload(struct migrate_job *job)
 {
-	char why[MIGRATE_PART_MAX] = "another node cannot run one";
+	char why[MIGRATE_PART_MAX] = "another node cannot run one, and says why";
 	enum workload_choice choice = job->options->workload;
 
 	job->kind = choice == WORKLOAD_PROCESS ? &workload_process : &workload_vm;
-	if (choice == WORKLOAD_PROCESS || migrate_all(job, vm_can_be_had(why, sizeof why)))
+	if (choice == WORKLOAD_PROCESS)
+		return true;
+	bool can = vm_can_be_had(why, sizeof why);
+
+	if (migrate_all(job, can))
 		return true;
 	if (choice == WORKLOAD_VM)
 		return migrate_fail(job, "no virtual machine: %s", why);
+	/* Node 0 prints its own reason. */
+	if (job->node && !can)
+		report("no virtual machine here: %s", why);
 	snprintf(job->fallback, sizeof job->fallback, "%s", why);
 	job->kind = &workload_process;
 	return true;
@@ -111,13 +118,13 @@ static bool set_up_region(struct migrate_job *job)
 	int error = create_region(job);
 
 	if (error == -EPERM && job->kind == &workload_vm && job->options->workload == WORKLOAD_AUTO) {
-		snprintf(job->fallback, sizeof job->fallback,
-			 "faults of the kernel are not delivered to this user");
+		snprintf(
+		    job->fallback, sizeof job->fallback,
+		    "faults of the kernel are not delivered to this user: minorca info says how they can be");
 		job->kind = &workload_process;
 		error = create_region(job);
 	}
-	/* Who found it out has said it. */
-	return error ? migrate_fail(job, "no memory that can move: %s", strerror(-error)) : true;
+	return error ? migrate_fail(job, "no memory that can move: %s", migrate_reason(error)) : true;
 }
 
 static bool set_up_workload(struct migrate_job *job)
@@ -142,7 +149,9 @@ static bool begin_work(struct migrate_job *job)
 
 	if (!error)
 		error = job->kind->run(job->workload);
-	return error ? migrate_fail(job, "%s does not start: %s", job->kind->what, strerror(-error)) : true;
+	return error ? migrate_fail(job, "%s does not start: %s; see what dmesg says", job->kind->what,
+				    strerror(-error))
+		     : true;
 }
 
 /* --- all of it ----------------------------------------------------------------------------------------- */
@@ -186,9 +195,14 @@ static void look(struct migrate_job *job, struct finding *f)
 	pthread_mutex_unlock(&job->lock);
 	if (!f->looked)
 		return;
-	if (job->kind->check(job->workload, why, sizeof why))
-		snprintf(f->why, sizeof f->why, "its memory: %s", why);
-	f->right = !f->why[0];
+	int error = job->kind->check(job->workload, why, sizeof why);
+
+	if (error == -EBADMSG)
+		snprintf(f->why, sizeof f->why,
+			 "its memory is wrong: %s; please report it, with all that was printed", why);
+	else if (error)
+		snprintf(f->why, sizeof f->why, "its memory could not be looked at: %s", why);
+	f->right = !error;
 	if (f->right)
 		heartbeat_judge(&f->heart, f->why, sizeof f->why);
 }

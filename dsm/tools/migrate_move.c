@@ -114,9 +114,13 @@ bool migrate_pause(struct migrate_job *job)
 
 static bool set_going(struct migrate_job *job)
 {
+	char why[MIGRATE_PART_MAX];
 	int error = job->kind->run(job->workload);
 
-	return error ? migrate_fail(job, "%s does not go on: %s", job->kind->what, strerror(-error)) : true;
+	if (!error)
+		return true;
+	job->kind->condition(job->workload, why, sizeof why);
+	return migrate_fail(job, "%s does not go on: %s", job->kind->what, why[0] ? why : strerror(-error));
 }
 
 /* --- the source ---------------------------------------------------------------------------------------- */
@@ -127,8 +131,8 @@ static bool pack(struct migrate_job *job, struct luggage *luggage)
 	ssize_t bytes = job->kind->save(job->workload, luggage->state, sizeof luggage->state);
 
 	if (bytes < 0)
-		return migrate_fail(job, "the state of %s cannot be had: %s", job->kind->what,
-				    strerror((int)-bytes));
+		return migrate_fail(job, "the state of %s cannot be had: %s; see what dmesg says",
+				    job->kind->what, strerror((int)-bytes));
 	luggage->state_bytes = (size_t)bytes;
 	pthread_mutex_lock(&job->lock);
 	luggage->heart = job->heart;
