@@ -177,26 +177,14 @@ static void check_why(int who, const char *part)
 
 /* --- the cases ----------------------------------------------------------------------------------------- */
 
-static void it_cannot_be_paused(void)
+/* @mishap_of: of the source. */
+static void it_stays_and_moves_later(const char *name, int *mishap_of, int error, const char *why)
 {
-	begin("what cannot be paused stays, and moves later");
+	begin(name);
 	if (node == SOURCE)
-		mishap.pause = -ETIMEDOUT;
+		*mishap_of = error;
 	CHECK(!move());
-	check_why(SOURCE, "cannot be paused");
-	check_it_works(SOURCE);
-	CHECK(move());
-	check_it_works(DESTINATION);
-	end();
-}
-
-static void its_state_cannot_be_had(void)
-{
-	begin("what has no state to move stays, goes on, and moves later");
-	if (node == SOURCE)
-		mishap.save = -EIO;
-	CHECK(!move());
-	check_why(SOURCE, "cannot be had");
+	check_why(SOURCE, why);
 	check_it_works(SOURCE);
 	CHECK(move());
 	check_it_works(DESTINATION);
@@ -223,37 +211,21 @@ static void its_state_is_not_taken(void)
 	end();
 }
 
-/* More address space than there is. */
-static void give_no_threads(bool none)
-{
-	static pthread_attr_t usual;
-	pthread_attr_t attributes;
-
-	if (!none) {
-		CHECK_EQUAL(pthread_setattr_default_np(&usual), 0);
-		return;
-	}
-	CHECK_EQUAL(pthread_getattr_default_np(&usual), 0);
-	CHECK_EQUAL(pthread_getattr_default_np(&attributes), 0);
-	CHECK_EQUAL(pthread_attr_setstacksize(&attributes, (size_t)1 << 47), 0);
-	CHECK_EQUAL(pthread_setattr_default_np(&attributes), 0);
-}
-
 static void *give_threads_soon(void *unused)
 {
 	nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
-	give_no_threads(false);
+	nodes_give_no_threads(false);
 	return unused;
 }
 
 static void there_is_no_thread_at_first(void)
 {
-	pthread_t giver;
+	pthread_t giver = 0;
 
 	begin("where there is no thread for the rest at first, it goes on, and asks again");
 	if (node == DESTINATION) {
 		CHECK_EQUAL(pthread_create(&giver, NULL, give_threads_soon, NULL), 0);
-		give_no_threads(true);
+		nodes_give_no_threads(true);
 	}
 	CHECK(move());
 	if (node == DESTINATION)
@@ -279,8 +251,10 @@ int main(int argc, char **argv)
 {
 	nodes_begin(&argc, &argv);
 	node = dsm_node();
-	it_cannot_be_paused();
-	its_state_cannot_be_had();
+	it_stays_and_moves_later("what cannot be paused stays, and moves later", &mishap.pause, -ETIMEDOUT,
+				 "cannot be paused");
+	it_stays_and_moves_later("what has no state to give stays, goes on, and moves later", &mishap.save,
+				 -EIO, "cannot be had");
 	its_state_is_not_taken();
 	there_is_no_thread_at_first();
 	parts_of_the_downtime();
