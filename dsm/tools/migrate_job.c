@@ -227,10 +227,15 @@ static void say_where_it_is(const struct migrate_job *job)
 /* Gives all nodes what was found. Collective, unless a node is lost. */
 static void share_finding(struct migrate_job *job, struct finding *f, int holder)
 {
-	if (job->alone || !migrate_meet(job) || !dsm_broadcast(f, sizeof *f, holder))
+	int error = 0;
+
+	if (!job->alone && migrate_meet(job))
+		error = dsm_broadcast(f, sizeof *f, holder);
+	if (!error)
 		return;
 	job->alone = true;
-	migrate_fail(job, "node %d does not answer; look there for what has ended it", holder);
+	migrate_fail(job, "what was found on node %d cannot be told to all: %s", holder,
+		     migrate_reason(error));
 }
 
 /* By who has it; then all nodes get to know. */

@@ -35,6 +35,9 @@ const char *migrate_reason(int error)
 	switch (-error) {
 	case EHOSTDOWN:
 		return "a node is lost; look there for what has ended it";
+	case ENOTRECOVERABLE:
+		return "the other node was lost just then, and nobody can say whether it went on there; look "
+		       "there";
 	case ETIMEDOUT:
 		return "the other node has got nothing done for MINORCA_TIMEOUT; look whether it hangs, or "
 		       "set that higher";
@@ -327,10 +330,12 @@ static bool share(struct migrate_job *job, struct migrate_move *move, bool well)
 			seen[side] = (struct account){.move = *move, .well = well};
 			memcpy(seen[side].why, job->why, sizeof job->why);
 		}
-		if (dsm_broadcast(&seen[side], sizeof seen[side], side)) {
+		int error = dsm_broadcast(&seen[side], sizeof seen[side], side);
+
+		if (error) {
 			job->alone = true;
-			return migrate_fail(job, "node %d does not answer; look there for what has ended it",
-					    side);
+			return migrate_fail(job, "what node %d has seen cannot be told to all: %s", side,
+					    migrate_reason(error));
 		}
 	}
 	const struct migrate_move *there = &seen[move->to].move;
