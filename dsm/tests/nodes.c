@@ -1,6 +1,7 @@
 #include "dsm/tests/nodes.h"
 
 #include <mpi.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +155,22 @@ bool nodes_skip_if_pinned(void)
 	if (nodes_memory_is_pinned())
 		nodes_skip("this transport registers, and so pins, all of a region");
 	return nodes_memory_is_pinned();
+}
+
+/* Stacks of more address space than there is. */
+void nodes_give_no_threads(bool none)
+{
+	static pthread_attr_t usual;
+	pthread_attr_t attributes;
+
+	if (!none) {
+		CHECK_EQUAL(pthread_setattr_default_np(&usual), 0);
+		return;
+	}
+	CHECK_EQUAL(pthread_getattr_default_np(&usual), 0);
+	CHECK_EQUAL(pthread_getattr_default_np(&attributes), 0);
+	CHECK_EQUAL(pthread_attr_setstacksize(&attributes, (size_t)1 << 47), 0);
+	CHECK_EQUAL(pthread_setattr_default_np(&attributes), 0);
 }
 
 const char *nodes_page_name(size_t page_bytes)

@@ -62,6 +62,9 @@ bool nodes_memory_is_pinned(void);
 /** The same as a reason to skip the case. */
 bool nodes_skip_if_pinned(void);
 
+/** From now on this process gets no threads: pthread_create() answers EAGAIN. Or it does again. */
+void nodes_give_no_threads(bool none);
+
 /** "4 KiB" ... */
 const char *nodes_page_name(size_t page_bytes);
 const char *nodes_delivery_name(enum dsm_delivery delivery);

@@ -35,7 +35,6 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-const char *const migrate_mode_names[] = {"minor", "pre-copy", "post-copy", "stop-and-copy", NULL};
 static const char *const workload_names[] = {"auto", "vm", "process", NULL};
 
 static error_t read_word(struct argp_state *state, const char *option, const char *text,

@@ -12,6 +12,10 @@
 #include "dsm/tools/migrate.h"
 
 #define SIZE_TEXT 32
+#define LOST_LINE 512
+#define LOST_RANGE 48 /* ", ", two numbers and a dash */
+
+const char *const migrate_mode_names[] = {"minor", "pre-copy", "post-copy", "stop-and-copy", NULL};
 
 void migrate_print_choice(const struct migrate_job *job)
 {
@@ -66,6 +70,21 @@ void migrate_print_progress(struct migrate_job *job, const struct dsm_migration_
 	printf("\n");
 }
 
+void migrate_print_lost(const struct dsm_page_range *lost, size_t ranges)
+{
+	char line[LOST_LINE];
+
+	for (size_t i = 0; i < ranges;) {
+		size_t used = 0;
+
+		for (; i < ranges && used < sizeof line - LOST_RANGE; i++)
+			used += (size_t)snprintf(line + used, sizeof line - used,
+						 lost[i].count > 1 ? "%s%zu-%zu" : "%s%zu", used ? ", " : "",
+						 lost[i].first, lost[i].first + lost[i].count - 1);
+		report("lost pages: %s", line);
+	}
+}
+
 /* "1.5 MiB" */
 static const char *size_text(uint64_t bytes, char text[SIZE_TEXT])
 {
@@ -84,13 +103,27 @@ static uint64_t downtime_ns(const struct migrate_move *m)
 	return m->pause_ns + m->switch_ns + m->restore_ns;
 }
 
+/* In hundredths of milliseconds, as it is printed, so that what is printed adds up. */
+static uint64_t hundredths(uint64_t ns)
+{
+	return (ns + 5000) / 10000;
+}
+
+static void print_times(const struct migrate_move *m)
+{
+	uint64_t pause = hundredths(m->pause_ns), change = hundredths(m->switch_ns),
+		 restore = hundredths(m->restore_ns);
+
+	printf("  node %d to %d: downtime %.2f ms (pause %.2f, switch %.2f, restore %.2f), total %.1f ms\n",
+	       m->from, m->to, (double)(pause + change + restore) / 100, (double)pause / 100,
+	       (double)change / 100, (double)restore / 100, (double)m->total_ns / 1e6);
+}
+
 static void print_move(const struct migrate_move *m)
 {
 	char precopied[SIZE_TEXT], switched[SIZE_TEXT], mapped[SIZE_TEXT], fetched[SIZE_TEXT];
 
-	printf("  node %d to %d: downtime %.2f ms (pause %.2f, switch %.2f, restore %.2f), total %.1f ms\n",
-	       m->from, m->to, (double)downtime_ns(m) / 1e6, (double)m->pause_ns / 1e6,
-	       (double)m->switch_ns / 1e6, (double)m->restore_ns / 1e6, (double)m->total_ns / 1e6);
+	print_times(m);
 	printf("    %s before the switch in %u rounds, %s while it was paused, %s of map, %s fetched\n",
 	       size_text(m->source.bytes_precopied, precopied), m->source.rounds,
 	       size_text(m->source.bytes_switched, switched), size_text(m->source.bytes_mapped, mapped),

@@ -64,6 +64,19 @@ process_moves_too() {
 	job 0 2 "${small[@]}" --workload process --times 4 && beats_follow_each_other && out_has '^a hash table' &&
 		job 0 2 "${small[@]}" --workload process --write-rate 0 --times 4 --json && json "$healthy"
 }
+# It moves for longer than nodes wait for each other that get nothing done.
+third_node_waits_as_long_as_it_takes() {
+	MINORCA_TIMEOUT=4 job 0 3 "${small[@]}" --bandwidth 5MiB --write-rate 100 --json &&
+		json "$healthy and top['moves'][0]['total_ns'] > 5e9"
+}
+parts_of_the_downtime_add_up() {
+	job 0 2 "${small[@]}" --times 4 && python3 -c 'import re, sys
+moves = re.findall(r"downtime ([\d.]+) ms \(pause ([\d.]+), switch ([\d.]+), restore ([\d.]+)\)", open(sys.argv[1]).read())
+assert len(moves) == 4, moves
+assert all(round(float(m[0]) * 100) == sum(round(float(part) * 100) for part in m[1:]) for m in moves), moves' "$scratch/out" &&
+		job 0 2 "${small[@]}" --times 4 --json &&
+		json 'all(m["downtime_ns"] == m["pause_ns"] + m["switch_ns"] + m["restore_ns"] for m in top["moves"])'
+}
 third_node_looks_on() { job 0 3 "${small[@]}" --times 2 && out_has '^memory: every byte is right$'; }
 
 hugepages_move_too() {
@@ -93,8 +106,8 @@ no_moves() { job 2 2 --times 0 && err_has 'is not a number from 1'; }
 tests=(
 	what_runs_goes_on_elsewhere there_and_back_ten_times each_mode_moves_it
 	nothing_is_fetched_after_a_copy_while_paused everything_is_fetched_without_a_copy_before as_fast_as_it_can
-	process_moves_too third_node_looks_on hugepages_move_too without_kvm_a_process_moves one_node_is_too_few
-	no_such_mode memory_of_part_of_a_page page_size_that_is_none no_moves
+	process_moves_too third_node_looks_on third_node_waits_as_long_as_it_takes parts_of_the_downtime_add_up
+	hugepages_move_too without_kvm_a_process_moves one_node_is_too_few no_such_mode memory_of_part_of_a_page page_size_that_is_none no_moves
 )
 if ! command -v mpirun >/dev/null && ! command -v mpiexec >/dev/null; then
 	echo '1..0 # SKIP there is no mpirun'

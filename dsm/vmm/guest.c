@@ -129,7 +129,7 @@ static int check_program(const void *memory, size_t bytes, char *why, size_t why
 	int error = 0;
 
 	if (!expected) {
-		snprintf(why, why_bytes, "no memory to compare it with");
+		snprintf(why, why_bytes, "no memory to compare it with; free some");
 		return -ENOMEM;
 	}
 	write_program(expected, bytes);

@@ -26,3 +26,22 @@ enum heartbeat_line heartbeat_take(struct heartbeat *h, const char *line)
 	}
 	return strcmp(verdict, "ok") ? HEARTBEAT_FAILED : HEARTBEAT_BEAT;
 }
+
+bool heartbeat_judge(const struct heartbeat *h, char *why, size_t why_bytes)
+{
+	if (h->went_back)
+		snprintf(why, why_bytes,
+			 "%" PRIu64 " of %" PRIu64
+			 " heartbeats did not follow the one before: it has gone on "
+			 "from another state than it was in",
+			 h->went_back, h->beats);
+	else if (h->failed)
+		snprintf(why, why_bytes,
+			 "%" PRIu64
+			 " of its own checks failed; lines that begin with BAD say where its memory "
+			 "was wrong",
+			 h->failed);
+	else if (!h->beats)
+		snprintf(why, why_bytes, "it has not come to a single heartbeat; give it longer (--seconds)");
+	return !h->went_back && !h->failed && h->beats;
+}

@@ -6,6 +6,7 @@
 #define MINORCA_DSM_VMM_HEARTBEAT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct heartbeat {
@@ -25,5 +26,9 @@ enum heartbeat_line {
 
 /** Takes one line. */
 enum heartbeat_line heartbeat_take(struct heartbeat *h, const char *line);
+
+/** @return whether all that was said is as it must be, and something was; if not, @why is a sentence, else it
+ * is left as it is. */
+bool heartbeat_judge(const struct heartbeat *h, char *why, size_t why_bytes);
 
 #endif

@@ -63,7 +63,8 @@ static enum runner_condition run_until_paused(struct vmm *v)
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
 			vmm_end(v, "KVM_RUN: %s%s", strerror(errno),
-				errno == EFAULT ? ": a page of its memory is not to be had" : "");
+				errno == EFAULT ? ": a page of its memory is not to be had"
+						: "; see what dmesg says");
 			return RUNNER_ENDED;
 		}
 		if (vmm_handle_exit(v) == VMM_END)
@@ -85,10 +86,20 @@ static enum runner_condition run_machine(void *argument)
 
 /* --- making it ----------------------------------------------------------------------------------------- */
 
-static int refuse(char *why, size_t bytes, const char *what, int error)
+static int refuse(char *why, size_t bytes, const char *what, const char *remedy, int error)
 {
-	snprintf(why, bytes, "%s: %s", what, strerror(-error));
+	snprintf(why, bytes, "%s: %s; %s", what, strerror(-error), remedy);
 	return error;
+}
+
+/* By the kernel, for a reason that only its log may have. */
+static int refused_by_kvm(char *why, size_t bytes, const char *what, int error)
+{
+	return refuse(why, bytes, what,
+		      error == -ENOMEM ? "free some memory, or give this user more"
+				       : "see what dmesg says, and whether another hypervisor has the "
+					 "processor",
+		      error);
 }
 
 static int cannot_open(char *why, size_t bytes, int error)
@@ -105,7 +116,8 @@ static int cannot_open(char *why, size_t bytes, int error)
 /* Something else of that name. */
 static int cannot_ask(char *why, size_t bytes, int error)
 {
-	snprintf(why, bytes, "/dev/kvm is not KVM's device: %s", strerror(-error));
+	snprintf(why, bytes, "/dev/kvm is not KVM's device (%s): remove it, and load kvm_intel or kvm_amd",
+		 strerror(-error));
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
 }
 
@@ -124,11 +136,12 @@ static int open_kvm(struct vmm *v, char *why, size_t why_bytes)
 			 version, KVM_API_VERSION);
 		return -EOPNOTSUPP;
 	}
-	if (ioctl(v->kvm, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0)
-		return refuse(why, why_bytes, "/dev/kvm has no immediate_exit, which Linux has from 4.13 on",
-			      -EOPNOTSUPP);
+	if (ioctl(v->kvm, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0) {
+		snprintf(why, why_bytes, "/dev/kvm has no immediate_exit; use Linux 4.13 or later");
+		return -EOPNOTSUPP;
+	}
 	v->machine = ioctl(v->kvm, KVM_CREATE_VM, 0);
-	return v->machine < 0 ? refuse(why, why_bytes, "KVM_CREATE_VM", -errno) : 0;
+	return v->machine < 0 ? refused_by_kvm(why, why_bytes, "KVM_CREATE_VM", -errno) : 0;
 }
 
 static int give_memory(struct vmm *v)
@@ -161,19 +174,19 @@ static int make_cpu(struct vmm *v, char *why, size_t why_bytes)
 {
 	v->cpu = ioctl(v->machine, KVM_CREATE_VCPU, 0);
 	if (v->cpu < 0)
-		return refuse(why, why_bytes, "KVM_CREATE_VCPU", -errno);
+		return refused_by_kvm(why, why_bytes, "KVM_CREATE_VCPU", -errno);
 	int error = set_cpuid(v);
 
 	if (error)
-		return refuse(why, why_bytes, "KVM_SET_CPUID2", error);
+		return refused_by_kvm(why, why_bytes, "KVM_SET_CPUID2", error);
 	int bytes = ioctl(v->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 
 	if (bytes < 0)
-		return refuse(why, why_bytes, "KVM_GET_VCPU_MMAP_SIZE", -errno);
+		return refused_by_kvm(why, why_bytes, "KVM_GET_VCPU_MMAP_SIZE", -errno);
 	void *run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, v->cpu, 0);
 
 	if (run == MAP_FAILED)
-		return refuse(why, why_bytes, "mapping the virtual CPU", -errno);
+		return refused_by_kvm(why, why_bytes, "mapping the virtual CPU", -errno);
 	v->run = run;
 	v->run_bytes = (size_t)bytes;
 	return 0;
@@ -198,7 +211,7 @@ int vmm_create(const struct vmm_options *options, struct vmm **out, char *why, s
 	struct vmm *v = calloc(1, sizeof *v);
 
 	if (!v)
-		return refuse(why, why_bytes, "a virtual machine", -ENOMEM);
+		return refused_by_kvm(why, why_bytes, "a virtual machine", -ENOMEM);
 	v->options = *options;
 	v->kvm = v->machine = v->cpu = -1;
 	int error = open_kvm(v, why, why_bytes);
@@ -207,7 +220,7 @@ int vmm_create(const struct vmm_options *options, struct vmm **out, char *why, s
 		goto release;
 	error = give_memory(v);
 	if (error) {
-		refuse(why, why_bytes, "KVM_SET_USER_MEMORY_REGION", error);
+		refused_by_kvm(why, why_bytes, "KVM_SET_USER_MEMORY_REGION", error);
 		goto release;
 	}
 	error = make_cpu(v, why, why_bytes);
@@ -217,7 +230,7 @@ int vmm_create(const struct vmm_options *options, struct vmm **out, char *why, s
 	if (!error)
 		error = runner_start(&v->runner, run_machine, kick, v, kick_signal());
 	if (error) {
-		refuse(why, why_bytes, "a thread for the virtual CPU", error);
+		refuse(why, why_bytes, "a thread for the virtual CPU", "raise the limit (ulimit -u)", error);
 		goto release;
 	}
 	*out = v;

@@ -7,8 +7,8 @@
  * The kernel loads from and stores to its memory on behalf of it: memory that is registered with userfaultfd
  * needs a descriptor that takes faults of the kernel, and another thread to resolve them.
  *
- * Calls return 0 or -errno. All calls for one machine are made by one thread, not the one that runs the
- * machine.
+ * Calls that return an int return 0 or -errno. All calls for one machine are made by one thread, not the one
+ * that runs the machine.
  */
 #ifndef MINORCA_DSM_VMM_VMM_H
 #define MINORCA_DSM_VMM_VMM_H
@@ -68,7 +68,8 @@ int vmm_create(const struct vmm_options *options, struct vmm **out, char *why, s
 /** Ends the machine, running or not. */
 void vmm_destroy(struct vmm *v);
 
-/** Gives it the state of a processor at @entry, and fresh devices. @return 0; -EBUSY: it runs. */
+/** Gives it the state of a processor at @entry, and fresh devices. @return 0; -EBUSY: it runs, or has ended;
+ * others: KVM does not take it. */
 int vmm_boot(struct vmm *v, const struct vmm_entry *entry);
 
 /** Lets it run. @return 0; -EBUSY: it has no state yet, runs already, or has ended. */
@@ -87,7 +88,8 @@ int vmm_pause(struct vmm *v);
 int vmm_save(struct vmm *v, struct vmm_state *state);
 
 /** Gives it the state that another machine was in. @return 0; -EPROTO: not a state that this build
- * understands; -EBUSY: it runs; -EINVAL and others: KVM does not take it. */
+ * understands; -EBUSY: it runs, or has ended; -EINVAL and others: KVM does not take it, and what it has is
+ * of no use until it was given another. */
 int vmm_restore(struct vmm *v, const struct vmm_state *state);
 
 /** How it is. @param why  set to a sentence if it has ended, else to "" */

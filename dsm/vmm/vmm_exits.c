@@ -13,7 +13,7 @@
 
 enum vmm_next vmm_end(struct vmm *v, const char *format, ...)
 {
-	char reason[RUNNER_WHY_MAX / 2];
+	char reason[RUNNER_WHY_MAX - 32];
 	struct kvm_regs regs = {0};
 	va_list arguments;
 
@@ -107,13 +107,15 @@ enum vmm_next vmm_handle_exit(struct vmm *v)
 	case KVM_EXIT_SHUTDOWN:
 		return vmm_end(v, "the guest shut down (a triple fault)");
 	case KVM_EXIT_FAIL_ENTRY:
-		return vmm_end(v, "the processor refused to enter the guest, reason 0x%" PRIx64,
+		return vmm_end(v,
+			       "the processor refused to enter the guest, reason 0x%" PRIx64
+			       "; if it has moved, let both hosts have the same processor",
 			       (uint64_t)v->run->fail_entry.hardware_entry_failure_reason);
 	case KVM_EXIT_INTERNAL_ERROR:
 		return vmm_end(v, "KVM gave up, suberror %u%s", v->run->internal.suberror,
 			       v->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
 				   ? ": an instruction that it cannot emulate"
-				   : "");
+				   : "; see what dmesg says");
 	default:
 		return vmm_end(v, "exit %u, which nobody asked for", v->run->exit_reason);
 	}

@@ -102,6 +102,7 @@ int vmm_boot(struct vmm *v, const struct vmm_entry *entry)
 	sregs.cr3 = entry->page_tables;
 	sregs.cr4 = CR4_PHYSICAL_ADDRESS_EXTENSION;
 	sregs.efer = EFER_LONG_MODE;
+	v->has_state = false;
 	if (ioctl(v->cpu, KVM_SET_SREGS, &sregs) || ioctl(v->cpu, KVM_SET_REGS, &regs))
 		return -errno;
 	memset(&v->serial, 0, sizeof v->serial);
@@ -145,6 +146,7 @@ int vmm_restore(struct vmm *v, const struct vmm_state *state)
 		return -EBUSY;
 	if (!makes_sense(state))
 		return -EPROTO;
+	v->has_state = false; /* not what a part of it was put into */
 	/* MSRs after what says which mode the processor is in; events last, for they may depend on all
 	 * others. */
 	if (ioctl(v->cpu, KVM_SET_SREGS, &state->sregs) || ioctl(v->cpu, KVM_SET_REGS, &state->regs) ||

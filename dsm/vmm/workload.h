@@ -3,7 +3,7 @@
  * /dev/kvm. Both work on memory that they are given, keep changing it, check it at every step, and say so in
  * lines that heartbeat.h reads; so tools and benchmarks treat both alike.
  *
- * Calls return 0 or -errno and are made by one thread.
+ * Calls that return an int return 0 or -errno. All are made by one thread.
  */
 #ifndef MINORCA_DSM_VMM_WORKLOAD_H
 #define MINORCA_DSM_VMM_WORKLOAD_H
@@ -19,7 +19,7 @@ struct workload_options {
 	void *memory; /* page-aligned; stays the caller's */
 	size_t bytes; /* WORKLOAD_BYTES_MIN to WORKLOAD_BYTES_MAX */
 
-	/* For workload_boot(). What is restored goes on with those that it was booted with. */
+	/* For boot(). What is restored goes on with those that it was booted with. */
 	size_t walk_bytes;   /* it works on the memory below this, a power of two; 0: as much as there is */
 	size_t stride_bytes; /* ... on one page of 4 KiB in so many bytes, a power of two up to 1 MiB; 0: on
 				all */
@@ -47,7 +47,8 @@ struct workload_kind {
 	 * @param why  set to a sentence when it cannot be had here */
 	int (*create)(const struct workload_options *options, struct workload **out, char *why,
 		      size_t why_bytes);
-	/** Writes all of its memory, and begins. @return 0; -EINVAL: options */
+	/** Writes all of its memory, and gives it the state it begins with. @return 0; -EINVAL: options;
+	 * -EBUSY: it runs, or has ended; or another error */
 	int (*boot)(struct workload *w);
 	/** @return 0; -EBUSY: it was neither booted nor restored, runs already, or has ended */
 	int (*run)(struct workload *w);
@@ -57,7 +58,7 @@ struct workload_kind {
 	 * bytes; -EBUSY: it is not paused, or was neither booted nor restored; -EMSGSIZE: more than @capacity
 	 */
 	ssize_t (*save)(struct workload *w, void *state, size_t capacity);
-	/** @return 0; -EPROTO: not such a state */
+	/** @return 0; -EPROTO: not such a state; -EBUSY: as boot(); or another error of KVM's */
 	int (*restore)(struct workload *w, const void *state, size_t bytes);
 	/** Checks every byte of a paused one's memory, but what a guest writes for itself alone:
 	 * guest_check().

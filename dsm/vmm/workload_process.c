@@ -116,7 +116,9 @@ static int create(const struct workload_options *options, struct workload **out,
 		error = runner_start(&w->runner, work, NULL, w, 0);
 	}
 	if (error) {
-		snprintf(why, why_bytes, "a thread to work: %s", strerror(-error));
+		snprintf(why, why_bytes,
+			 "a thread to work: %s; free some memory, or raise the limit (ulimit -u)",
+			 strerror(-error));
 		free(w);
 		return error;
 	}

@@ -20,6 +20,8 @@
 
 #define BYTES ((size_t)8 << 20)
 #define WAIT_MS 20000
+#define RATE_LOOKS 3
+#define RATE_TRIES 100 /* where the machine is busy all the time */
 
 struct subject {
 	const struct workload_kind *kind;
@@ -155,10 +157,26 @@ static void it_keeps_to_part_of_its_memory(void **state)
 	end(&s);
 }
 
+/* Steps to a beat, since a beat before; waits for @beats more. */
+static uint64_t steps_to_a_beat(struct subject *s, uint64_t beats)
+{
+	struct heartbeat from = heart_of(s);
+
+	assert_true(beats_to(s, from.last_beat + beats));
+	struct heartbeat to = heart_of(s);
+
+	return (to.last_steps - from.last_steps) / (to.last_beat - from.last_beat);
+}
+
+/*
+ * 100 steps to a beat. However busy the machine, it never makes many more: what it has missed it does not
+ * make up for. It may make fewer now and then, where others have the processor; but not always.
+ */
 static void it_keeps_to_its_rate(void **state)
 {
 	struct workload_options slow = quick;
 	static struct subject s;
+	uint64_t most = 0;
 
 	slow.writes_per_s = 2000;
 	slow.beat_us = 50000;
@@ -166,15 +184,14 @@ static void it_keeps_to_its_rate(void **state)
 	assert_int_equal(s.kind->boot(s.workload), 0);
 	assert_int_equal(s.kind->run(s.workload), 0);
 	assert_true(beats_to(&s, 2));
-	struct heartbeat from = heart_of(&s);
+	for (unsigned int i = 0; i < RATE_TRIES && (i < RATE_LOOKS || most < 80); i++) {
+		uint64_t steps = steps_to_a_beat(&s, 2);
 
-	assert_true(beats_to(&s, from.last_beat + 4));
-	struct heartbeat to = heart_of(&s);
-	uint64_t steps = to.last_steps - from.last_steps, beats = to.last_beat - from.last_beat;
-
-	/* 100 to a beat. A busy machine may have made it slower. */
-	print_message("# %d steps in %d beats\n", (int)steps, (int)beats);
-	assert_in_range(steps, 20 * beats, 150 * beats);
+		assert_true(steps <= 150);
+		most = steps > most ? steps : most;
+	}
+	print_message("# at most %d steps to a beat\n", (int)most);
+	assert_true(most >= 80);
 	assert_int_equal(s.kind->pause(s.workload), 0);
 	assert_is_well(&s);
 	end(&s);
@@ -324,6 +341,26 @@ static void heart_that_goes_back_is_noticed(void **state)
 	assert_int_equal(h.last_steps, 60);
 }
 
+static void heart_is_judged_by_all_that_it_said(void **state)
+{
+	struct heartbeat h = {0};
+	char why[256] = "";
+
+	(void)state;
+	assert_false(heartbeat_judge(&h, why, sizeof why));
+	assert_non_null(strstr(why, "not come to a single heartbeat"));
+	why[0] = 0;
+	heartbeat_take(&h, "beat 1 steps 10 ok");
+	assert_true(heartbeat_judge(&h, why, sizeof why));
+	assert_string_equal(why, "");
+	heartbeat_take(&h, "BAD page 0x1000");
+	assert_false(heartbeat_judge(&h, why, sizeof why));
+	assert_non_null(strstr(why, "1 of its own checks failed"));
+	heartbeat_take(&h, "beat 1 steps 20 failed 1");
+	assert_false(heartbeat_judge(&h, why, sizeof why));
+	assert_non_null(strstr(why, "1 of 2 heartbeats did not follow"));
+}
+
 #define BOTH(test)                                                              \
 	{#test " (vm)", test, NULL, NULL, (void *)&workload_vm},                \
 	{                                                                       \
@@ -336,6 +373,7 @@ int main(void)
 	    cmocka_unit_test(every_key_is_right_for_many_passes),
 	    cmocka_unit_test(table_that_cannot_be_is_refused),
 	    cmocka_unit_test(heart_that_goes_back_is_noticed),
+	    cmocka_unit_test(heart_is_judged_by_all_that_it_said),
 	    BOTH(it_beats_and_is_well),
 	    BOTH(it_has_nothing_to_save_or_check_before_it_begins),
 	    BOTH(it_keeps_to_part_of_its_memory),

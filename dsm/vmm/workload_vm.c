@@ -26,7 +26,7 @@ static int create(const struct workload_options *options, struct workload **out,
 	struct workload *w = calloc(1, sizeof *w);
 
 	if (!w) {
-		snprintf(why, why_bytes, "a virtual machine: %s", strerror(ENOMEM));
+		snprintf(why, why_bytes, "a virtual machine: %s; free some memory", strerror(ENOMEM));
 		return -ENOMEM;
 	}
 	w->options = *options;
