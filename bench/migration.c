@@ -4,7 +4,6 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "bench/list.h"
 #include "bench/migration_bench.h"
 #include "bench/migration_options.h"
+#include "bench/options.h"
 #include "bench/output.h"
 #include "bench/progress.h"
 #include "kernel/memory.h"
@@ -118,11 +118,6 @@ static const struct column columns[] = {
     {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
 };
 
-static double quotient(uint64_t a, uint64_t b)
-{
-	return a == OUTPUT_ABSENT || b == OUTPUT_ABSENT || !b ? NAN : (double)a / (double)b;
-}
-
 /* What the runtime says of bytes and faults, and what these have cost. */
 static void fill_counts(struct result *r, const struct moved *m)
 {
@@ -152,15 +147,15 @@ static void fill_times(struct result *r, const struct moved *m, uint64_t empty_n
 	r->last_page_ns = m->last_page_ns;
 	r->map_ns = m->map_ns;
 	r->empty_switch_ns = empty_ns;
-	r->downtime_ratio = quotient(m->downtime_ns, empty_ns);
+	r->downtime_ratio = output_ratio(m->downtime_ns, empty_ns);
 }
 
 static void fill_costs(struct result *r, const struct fault_costs *costs)
 {
 	r->costs = *costs;
 	r->copy_bytes_per_s = costs->copy_bytes_per_s;
-	r->current_ratio = quotient(costs->current_p50_ns, costs->floor_current_p50_ns);
-	r->partial_ratio = quotient(costs->partial_p50_ns, costs->whole_p50_ns);
+	r->current_ratio = output_ratio(costs->current_p50_ns, costs->floor_current_p50_ns);
+	r->partial_ratio = output_ratio(costs->partial_p50_ns, costs->whole_p50_ns);
 }
 
 /* By a clock of one host. What was out of date at the pause is what was copied from then on. */
@@ -179,7 +174,7 @@ static void fill_throughput(struct result *r, const struct bench *b, const struc
 		throughput_curve(t, m->paused_ns, bin_ms, CURVE_BEFORE, curve);
 		r->curve = curve;
 	}
-	r->recovered_ratio = quotient(r->recovered_ns, r->raw_copy_ns);
+	r->recovered_ratio = output_ratio(r->recovered_ns, r->raw_copy_ns);
 }
 
 static struct result result_of(const struct run *run)

@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 #include "bench/job.h"
-#include "bench/options.h"
 #include "bench/percentile.h"
 #include "bench/placement.h"
 #include "bench/throughput.h"
@@ -30,11 +29,11 @@ struct bench {
 	struct throughput *throughput; /* of the move under way */
 };
 
-/** Its name in the runtime. */
-enum dsm_delivery bench_delivery(const struct bench *bench);
-
 /** Ends the job if @error is one. */
 void bench_require(int error, const char *what);
+
+/** One that can be moved, and is at node SOURCE. */
+dsm_region *bench_make_region(const struct bench *bench, size_t page_bytes, size_t memory_bytes);
 
 /* --- one move ------------------------------------------------------------------------------------------ */
 

@@ -20,8 +20,11 @@
 #include "bench/awake.h"
 #include "bench/bare_verbs.h"
 #include "bench/collect.h"
+#include "bench/delivery.h"
 #include "bench/floor.h"
 #include "bench/floor_source.h"
+#include "bench/options.h"
+#include "bench/output.h"
 #include "bench/pattern.h"
 #include "bench/timer.h"
 #include "dsm/topology.h"
@@ -226,16 +229,7 @@ static void run_target(struct faults *f)
 
 static void run_round(struct faults *f, enum kind stale)
 {
-	const struct dsm_region_options options = {
-	    .page_size_bytes = f->page_bytes,
-	    .home = DSM_HOME_NODE,
-	    .home_node = SOURCE,
-	    .delivery = bench_delivery(f->bench),
-	    .movable = true,
-	};
-
-	if (dsm_region_create("migration", f->pages * f->page_bytes, &options, &f->region))
-		job_give_up(); /* the runtime has said why */
+	f->region = bench_make_region(f->bench, f->page_bytes, f->pages * f->page_bytes);
 	f->base = dsm_region_base(f->region);
 	f->stale = stale;
 	f->round++;
@@ -267,16 +261,11 @@ static void time_copy(struct faults *f)
 
 static void open_floor(struct faults *f)
 {
-	static const enum floor_delivery deliveries[] = {
-	    [DELIVERY_INLINE] = FLOOR_INLINE,
-	    [DELIVERY_THREAD_BLOCK] = FLOOR_THREAD_BLOCK,
-	    [DELIVERY_THREAD_SPIN] = FLOOR_THREAD_SPIN,
-	};
 	const struct bench *b = f->bench;
 	const struct floor_options options = {
 	    .page_bytes = f->page_bytes,
 	    .pages = f->floor_pages,
-	    .delivery = deliveries[b->delivery],
+	    .delivery = delivery_of_floor(b->delivery),
 	    .topology = b->placement.topology,
 	    .handler_pu = b->placement.handler_pu,
 	    .bare = b->bare,

@@ -12,7 +12,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/delivery.h"
 #include "bench/guest.h"
+#include "bench/output.h"
 #include "bench/timer.h"
 #include "kernel/memory.h"
 
@@ -52,15 +54,20 @@ void bench_require(int error, const char *what)
 		job_fail("%s: %s", what, strerror(-error));
 }
 
-enum dsm_delivery bench_delivery(const struct bench *bench)
+dsm_region *bench_make_region(const struct bench *b, size_t page_bytes, size_t memory_bytes)
 {
-	static const enum dsm_delivery deliveries[] = {
-	    [DELIVERY_INLINE] = DSM_DELIVERY_INLINE,
-	    [DELIVERY_THREAD_BLOCK] = DSM_DELIVERY_THREAD_BLOCK,
-	    [DELIVERY_THREAD_SPIN] = DSM_DELIVERY_THREAD_SPIN,
+	const struct dsm_region_options options = {
+	    .page_size_bytes = page_bytes,
+	    .home = DSM_HOME_NODE,
+	    .home_node = SOURCE,
+	    .delivery = delivery_of_runtime(b->delivery),
+	    .movable = true,
 	};
+	dsm_region *region = NULL;
 
-	return deliveries[bench->delivery];
+	if (dsm_region_create("migration", memory_bytes, &options, &region))
+		job_give_up(); /* the runtime has said why */
+	return region;
 }
 
 size_t move_pool_bytes(size_t page_bytes, size_t memory_bytes)
@@ -216,22 +223,6 @@ static uint64_t blocks_fetched(void)
 	return stats.blocks_fetched;
 }
 
-static dsm_region *make_region(const struct bench *b, const struct move *move)
-{
-	const struct dsm_region_options options = {
-	    .page_size_bytes = move->page_bytes,
-	    .home = DSM_HOME_NODE,
-	    .home_node = SOURCE,
-	    .delivery = bench_delivery(b),
-	    .movable = true,
-	};
-	dsm_region *region = NULL;
-
-	if (dsm_region_create("migration", move->memory_bytes, &options, &region))
-		job_give_up(); /* the runtime has said why */
-	return region;
-}
-
 static void merge_throughput(struct bench *b)
 {
 	uint32_t *bins = malloc(sizeof b->throughput->bins);
@@ -285,7 +276,7 @@ static void settle(const struct bench *b, const dsm_region *region, const struct
 
 void move_once(struct bench *b, const struct move *move, struct moved *out)
 {
-	dsm_region *region = make_region(b, move);
+	dsm_region *region = bench_make_region(b, move->page_bytes, move->memory_bytes);
 	struct arrival arrival = {0};
 	struct guest guest = {
 	    .base = dsm_region_base(region),

@@ -348,7 +348,7 @@ static struct result result_of(const struct run *run, const struct row *row)
 	struct distribution baseline = collect_distribution(row->baseline, row->count);
 	r.baseline_p50_ns = baseline.p50_ns;
 	r.baseline_bytes_per_s = bytes_per_second(bytes, baseline.p50_ns);
-	r.bandwidth_ratio = d.p50_ns ? (double)baseline.p50_ns / (double)d.p50_ns : NAN;
+	r.bandwidth_ratio = output_ratio(baseline.p50_ns, d.p50_ns);
 	return r;
 }
 

@@ -147,8 +147,7 @@ static void fill_baseline(struct result *r, const char *name, const struct distr
 	r->baseline = name;
 	r->baseline_samples = d->samples;
 	r->baseline_p50_ns = d->p50_ns;
-	if (d->p50_ns)
-		r->ratio = (double)r->p50_ns / (double)d->p50_ns;
+	r->ratio = output_ratio(r->p50_ns, d->p50_ns);
 }
 
 static void fill_counts(struct result *r, const struct sync_outcome *outcome)
