@@ -378,7 +378,7 @@ static void fill_kernel(const struct dissection *d, struct anatomy *out)
 	job_share_from(1, &cost_ns, sizeof cost_ns);
 	out->event_cost_ns = cost_ns;
 	out->kernel_ns = out->sum_ns - ns[KERNEL_STAGE_DATA] - ns[KERNEL_STAGE_RUNTIME];
-	out->untraced_ratio = out->untraced_ns ? (double)out->sum_ns / (double)out->untraced_ns : NAN;
+	out->untraced_ratio = output_ratio(out->sum_ns, out->untraced_ns);
 	if (!out->samples)
 		anatomy_skip("in no fault all of the kernel's events were seen", out);
 }
@@ -417,7 +417,7 @@ static void fill(struct dissection *d, struct anatomy *out)
 		out->sum_ns += out->stage_ns[i];
 	}
 	out->untraced_ns = collect_distribution(d->samples[UNTRACED], d->sampled[UNTRACED]).p50_ns;
-	out->sum_ratio = out->whole_ns ? (double)out->sum_ns / (double)out->whole_ns : NAN;
+	out->sum_ratio = output_ratio(out->sum_ns, out->whole_ns);
 	out->moment_cost_ns = to_ns(d, d->clock.cost_ticks);
 	out->idle_moment_cost_ps = d->clock.idle_cost_ps;
 	out->invariant = d->clock.invariant ? "yes" : "no";

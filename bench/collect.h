@@ -20,10 +20,10 @@ uint64_t *collect_samples(const uint64_t *mine, size_t count, size_t *all_count)
 /** Their distribution; all zero on the other nodes. */
 struct distribution collect_distribution(const uint64_t *mine, size_t count);
 
-/** @bytes moved in @ns, for a second; 0 if there is no time. */
-static inline uint64_t bytes_per_second(size_t bytes, uint64_t ns)
+/** What has been @count (bytes, say) in @ns, for a second; 0 if there is no time. */
+static inline uint64_t per_second(uint64_t count, uint64_t ns)
 {
-	return ns ? (uint64_t)((double)bytes * 1e9 / (double)ns) : 0;
+	return ns ? (uint64_t)((double)count * 1e9 / (double)ns) : 0;
 }
 
 #endif

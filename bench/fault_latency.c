@@ -158,7 +158,7 @@ static struct result result_of(const struct run *run, const struct setup *setup,
 	r.quantiles = outcome->runtime.samples ? &outcome->runtime : NULL;
 	r.floor_quantiles = outcome->floor.samples ? &outcome->floor : NULL;
 	fill_parts(&r, outcome);
-	r.ratio = r.samples && r.floor_p50_ns ? (double)r.p50_ns / (double)r.floor_p50_ns : NAN;
+	r.ratio = output_ratio(r.p50_ns, r.floor_p50_ns);
 	return r;
 }
 

@@ -8,7 +8,6 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,11 +240,6 @@ static const struct column columns[] = {
     {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
 };
 
-static double quotient(uint64_t a, uint64_t b)
-{
-	return b ? (double)a / (double)b : NAN;
-}
-
 static struct result result_of(const struct run *run, const struct row *row)
 {
 	uint64_t measuring = (uint64_t)run->job.nodes - 1;
@@ -274,17 +268,17 @@ static struct result result_of(const struct run *run, const struct row *row)
 	    .min_ns = d.min_ns,
 	    .max_ns = d.max_ns,
 	    .ns_per_page = d.p50_ns / pages,
-	    .bytes_per_s = bytes_per_second(bytes * measuring, d.p50_ns),
-	    .mb_per_s = bytes_per_second(bytes * measuring, d.p50_ns) / 1000000,
+	    .bytes_per_s = per_second(bytes * measuring, d.p50_ns),
+	    .mb_per_s = per_second(bytes * measuring, d.p50_ns) / 1000000,
 	    .faults = faults,
-	    .faults_per_s = d.p50_ns ? (uint64_t)((double)faults * 1e9 / (double)d.p50_ns) : 0,
+	    .faults_per_s = per_second(faults, d.p50_ns),
 	    .pages_read_ahead = job_sum(row->counts.pages_read_ahead) / passes,
 	    .bytes_fetched = job_sum(row->counts.bytes_fetched) / passes,
 	    .floor_p50_ns = floor.p50_ns,
-	    .ratio = quotient(d.p50_ns, floor.p50_ns),
-	    .floor_bandwidth_ratio = quotient(floor.p50_ns, d.p50_ns),
+	    .ratio = output_ratio(d.p50_ns, floor.p50_ns),
+	    .floor_bandwidth_ratio = output_ratio(floor.p50_ns, d.p50_ns),
 	    .copy_p50_ns = copy.p50_ns,
-	    .copy_bandwidth_ratio = quotient(copy.p50_ns, d.p50_ns),
+	    .copy_bandwidth_ratio = output_ratio(copy.p50_ns, d.p50_ns),
 	};
 }
 

@@ -4,7 +4,6 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "bench/list.h"
 #include "bench/migration_bench.h"
 #include "bench/migration_options.h"
+#include "bench/options.h"
 #include "bench/output.h"
 #include "bench/progress.h"
 #include "kernel/memory.h"
@@ -53,7 +53,7 @@ struct run {
 
 struct result {
 	const char *benchmark, *mode, *transport, *delivery, *clock, *host, *commit;
-	uint64_t page_size_bytes, memory_bytes, write_percent, write_pages_per_s, nodes;
+	uint64_t page_size_bytes, memory_bytes, write_percent, write_pages_per_s, written_pages_per_s, nodes;
 	uint64_t downtime_ns, empty_switch_ns, first_step_ns, total_ns, last_page_ns, map_ns, rounds;
 	double downtime_ratio;
 	uint64_t bytes_moved, bytes_precopied, bytes_switched, bytes_mapped, bytes_fetched, blocks_fetched;
@@ -74,6 +74,7 @@ static const struct column columns[] = {
     {"memory_bytes", "Memory", 7, COLUMN_BYTES, AT(memory_bytes)},
     {"write_percent", "Wr%", 3, COLUMN_COUNT, AT(write_percent)},
     {"write_pages_per_s", NULL, 0, COLUMN_COUNT, AT(write_pages_per_s)},
+    {"written_pages_per_s", NULL, 0, COLUMN_COUNT, AT(written_pages_per_s)},
     {"nodes", NULL, 0, COLUMN_COUNT, AT(nodes)},
     {"transport", NULL, 0, COLUMN_TEXT, AT(transport)},
     {"delivery", NULL, 0, COLUMN_TEXT, AT(delivery)},
@@ -118,11 +119,6 @@ static const struct column columns[] = {
     {"commit", NULL, 0, COLUMN_TEXT, AT(commit)},
 };
 
-static double quotient(uint64_t a, uint64_t b)
-{
-	return a == OUTPUT_ABSENT || b == OUTPUT_ABSENT || !b ? NAN : (double)a / (double)b;
-}
-
 /* What the runtime says of bytes and faults, and what these have cost. */
 static void fill_counts(struct result *r, const struct moved *m)
 {
@@ -141,7 +137,7 @@ static void fill_counts(struct result *r, const struct moved *m)
 	r->fault_p99_ns = m->fault.samples ? m->fault.p99_ns : OUTPUT_ABSENT;
 	r->steps = m->steps;
 	r->stores = m->stores;
-	r->intact = true; /* or the job had ended */
+	r->written_pages_per_s = m->stores_per_s;
 }
 
 static void fill_times(struct result *r, const struct moved *m, uint64_t empty_ns)
@@ -152,15 +148,15 @@ static void fill_times(struct result *r, const struct moved *m, uint64_t empty_n
 	r->last_page_ns = m->last_page_ns;
 	r->map_ns = m->map_ns;
 	r->empty_switch_ns = empty_ns;
-	r->downtime_ratio = quotient(m->downtime_ns, empty_ns);
+	r->downtime_ratio = output_ratio(m->downtime_ns, empty_ns);
 }
 
 static void fill_costs(struct result *r, const struct fault_costs *costs)
 {
 	r->costs = *costs;
 	r->copy_bytes_per_s = costs->copy_bytes_per_s;
-	r->current_ratio = quotient(costs->current_p50_ns, costs->floor_current_p50_ns);
-	r->partial_ratio = quotient(costs->partial_p50_ns, costs->whole_p50_ns);
+	r->current_ratio = output_ratio(costs->current_p50_ns, costs->floor_current_p50_ns);
+	r->partial_ratio = output_ratio(costs->partial_p50_ns, costs->whole_p50_ns);
 }
 
 /* By a clock of one host. What was out of date at the pause is what was copied from then on. */
@@ -179,7 +175,7 @@ static void fill_throughput(struct result *r, const struct bench *b, const struc
 		throughput_curve(t, m->paused_ns, bin_ms, CURVE_BEFORE, curve);
 		r->curve = curve;
 	}
-	r->recovered_ratio = quotient(r->recovered_ns, r->raw_copy_ns);
+	r->recovered_ratio = output_ratio(r->recovered_ns, r->raw_copy_ns);
 }
 
 static struct result result_of(const struct run *run)
@@ -254,12 +250,14 @@ static void run_move(struct run *run, size_t page_bytes, size_t memory_bytes, ui
 	result.memory_bytes = memory_bytes;
 	result.write_percent = percent;
 	result.write_pages_per_s = (uint64_t)(stores_per_s + 0.5);
+	result.intact = moved_intact(&moved, &move);
 	fill_times(&result, &moved, run->empty_ns);
 	fill_counts(&result, &moved);
 	fill_costs(&result, &run->costs);
 	fill_throughput(&result, &run->bench, &moved, bin_ms(memory_bytes), &curve);
 	if (output_row(&run->output, &result))
 		job_fail("cannot write the results: %s", strerror(EIO));
+	moved_require_intact(&moved, &move);
 }
 
 static void run_modes(struct run *run, size_t page_bytes, size_t memory_bytes, uint64_t percent)
@@ -272,30 +270,29 @@ static void run_modes(struct run *run, size_t page_bytes, size_t memory_bytes, u
 				run_move(run, page_bytes, memory_bytes, percent, mode);
 }
 
-/* Bytes that are free in the pool of this host, for each node of the two that is on it. */
-static uint64_t pool_bytes(const struct run *run, size_t page_bytes)
+/* Bytes that are free in the pool of this host. */
+static uint64_t pool_bytes(size_t page_bytes)
 {
 	struct hugepage_pool pool;
 	uint64_t pages = 0;
 
 	if (!hugepage_pool_read(page_bytes, &pool))
 		pages = pool.free - pool.reserved + pool.overcommit - pool.surplus;
-	return job_minimum(pages * page_bytes * (run->bench.job.one_host ? 1 : 2));
+	return pages * page_bytes;
 }
 
-/* Whether there is room; if not, says so. */
+/* Whether each host has room for all nodes on it, of which this one needs @needed bytes; if not, says so. */
 static bool fits(const struct run *run, const char *what, size_t page_bytes, uint64_t needed)
 {
-	uint64_t there = needed ? pool_bytes(run, page_bytes) : 0;
+	uint64_t here = job_host_sum(needed), there = here ? pool_bytes(page_bytes) : 0;
+	uint64_t lacking = ~job_minimum(~(here > there ? here - there : 0)); /* the most on any host */
 
-	if (needed <= there)
-		return true;
-	if (run->bench.job.node == 0)
+	if (lacking && run->bench.job.node == 0)
 		fprintf(stderr,
-			"migration: left out pages of %zu KiB, %s: %" PRIu64 " MiB of them are free, %" PRIu64
-			" MiB are needed\n",
-			page_bytes / KIB, what, there / MIB, (needed + MIB - 1) / MIB);
-	return false;
+			"migration: left out pages of %zu KiB, %s: %" PRIu64
+			" MiB of them are lacking in a host's pool\n",
+			page_bytes / KIB, what, (lacking + MIB - 1) / MIB);
+	return !lacking;
 }
 
 static void run_memory(struct run *run, size_t page_bytes, size_t memory_bytes)
@@ -304,7 +301,7 @@ static void run_memory(struct run *run, size_t page_bytes, size_t memory_bytes)
 	char what[64];
 
 	snprintf(what, sizeof what, "%zu MiB of memory", memory_bytes / MIB);
-	if (fits(run, what, page_bytes, move_pool_bytes(page_bytes, memory_bytes)))
+	if (fits(run, what, page_bytes, move_pool_bytes(&run->bench, page_bytes, memory_bytes)))
 		for (size_t i = 0; i < rates->count; i++)
 			run_modes(run, page_bytes, memory_bytes, rates->values[i]);
 }
@@ -313,7 +310,7 @@ static void run_page_size(struct run *run, size_t page_bytes)
 {
 	const struct number_list *memory = &run->options.memory;
 
-	if (!fits(run, "all of it", page_bytes, fault_costs_pool_bytes(page_bytes)))
+	if (!fits(run, "all of it", page_bytes, fault_costs_pool_bytes(&run->bench, page_bytes)))
 		return;
 	fault_costs_measure(&run->bench, page_bytes, (unsigned int)run->options.fault_rounds, &run->costs);
 	run->empty_ns = move_empty(&run->bench, page_bytes);

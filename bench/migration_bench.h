@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 #include "bench/job.h"
-#include "bench/options.h"
 #include "bench/percentile.h"
 #include "bench/placement.h"
 #include "bench/throughput.h"
@@ -30,11 +29,11 @@ struct bench {
 	struct throughput *throughput; /* of the move under way */
 };
 
-/** Its name in the runtime. */
-enum dsm_delivery bench_delivery(const struct bench *bench);
-
 /** Ends the job if @error is one. */
 void bench_require(int error, const char *what);
+
+/** One that can be moved, and is at node SOURCE. */
+dsm_region *bench_make_region(const struct bench *bench, size_t page_bytes, size_t memory_bytes);
 
 /* --- one move ------------------------------------------------------------------------------------------ */
 
@@ -59,17 +58,27 @@ struct moved {
 	struct distribution fault;		/* the access that faulted, as its thread saw it */
 	uint64_t begun_ns, paused_ns, ended_ns; /* by the nodes' clock */
 	uint64_t steps, stores;
+	uint64_t stores_per_s; /* that its user came to before the pause */
+	uint64_t wrong_words, compared_bytes;
 };
 
-/** Moves memory once while it is used. Node 0 gets @out, and the throughput of both. If a byte is wrong
- * afterwards, the job ends. */
+/** Moves memory once while it is used. Node 0 gets @out, and the throughput of both. */
 void move_once(struct bench *bench, const struct move *move, struct moved *out);
+
+/** Whether all of it was compared, and nothing was wrong. */
+static inline bool moved_intact(const struct moved *moved, const struct move *move)
+{
+	return !moved->wrong_words && moved->compared_bytes == move->memory_bytes;
+}
+
+/** Ends the job if it is not. */
+void moved_require_intact(const struct moved *moved, const struct move *move);
 
 /** Downtime of memory of one page with nothing stored: the median. Node 0 gets it. */
 uint64_t move_empty(struct bench *bench, size_t page_bytes);
 
-/** Bytes of hugepages that the nodes of one host need for it, together. */
-size_t move_pool_bytes(size_t page_bytes, size_t memory_bytes);
+/** Bytes of hugepages that this node needs for it. */
+size_t move_pool_bytes(const struct bench *bench, size_t page_bytes, size_t memory_bytes);
 
 /* --- single faults ------------------------------------------------------------------------------------- */
 
@@ -86,6 +95,6 @@ void fault_costs_measure(struct bench *bench, size_t page_bytes, unsigned int ro
 			 struct fault_costs *out);
 
 /** As move_pool_bytes(). */
-size_t fault_costs_pool_bytes(size_t page_bytes);
+size_t fault_costs_pool_bytes(const struct bench *bench, size_t page_bytes);
 
 #endif

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +21,11 @@
 #include "bench/awake.h"
 #include "bench/bare_verbs.h"
 #include "bench/collect.h"
+#include "bench/delivery.h"
 #include "bench/floor.h"
 #include "bench/floor_source.h"
+#include "bench/options.h"
+#include "bench/output.h"
 #include "bench/pattern.h"
 #include "bench/timer.h"
 #include "dsm/topology.h"
@@ -30,7 +34,7 @@
 /* Pages of the region; of large ones, as many are stored to as copies of pages are kept. */
 #define PAGES(page_bytes) ((page_bytes) > 4 * KIB ? (size_t)64 : (size_t)1024)
 #define HOT(page_bytes) (PAGES(page_bytes) / 4)
-/* Of the floor, so that what it copies is in no cache. */
+/* Of the floor. */
 #define FLOOR_BYTES (64 * MIB)
 #define ROUNDS_OF_PRECOPY 6
 #define COPY_SAMPLES 5
@@ -56,26 +60,38 @@ struct faults {
 	unsigned char *base;
 	enum kind stale; /* what a fault on a page that was stored to is */
 	uint64_t round;
+	sem_t storing;	  /* posted when all pages have been stored to */
 	atomic_bool stop; /* storing */
 };
 
-size_t fault_costs_pool_bytes(size_t page_bytes)
+size_t fault_costs_pool_bytes(const struct bench *b, size_t page_bytes)
 {
-	return move_pool_bytes(page_bytes, PAGES(page_bytes) * page_bytes) +
-	       (page_bytes > 4 * KIB ? 2 * FLOOR_BYTES : 0);
+	return move_pool_bytes(b, page_bytes, PAGES(page_bytes) * page_bytes) +
+	       (page_bytes > 4 * KIB ? FLOOR_BYTES : 0);
 }
 
 /* --- pages --------------------------------------------------------------------------------------------- */
 
 /* Every fourth page is stored to. */
-static size_t hot_page(size_t index)
+static size_t hot_page(const struct faults *f, size_t index)
 {
+	(void)f;
 	return index * 4;
 }
 
-static size_t cold_page(size_t index)
+static size_t cold_page(const struct faults *f, size_t index)
 {
+	(void)f;
 	return index * 4 + 2;
+}
+
+/* The floor's lie apart, too, all over its memory, and in each round they are others than in the one before:
+ * no page is had from a cache because it was touched lately. */
+static size_t floor_page(const struct faults *f, size_t index)
+{
+	size_t apart = f->floor_pages / f->hot;
+
+	return index * apart + f->round % apart;
 }
 
 /* Where it is stored to: a block of its own. */
@@ -91,13 +107,15 @@ static volatile uint64_t *hot_word(const struct faults *f, size_t page)
 static void store_once(const struct faults *f)
 {
 	for (size_t i = 0; i < f->hot; i++)
-		++*hot_word(f, hot_page(i));
+		++*hot_word(f, hot_page(f, i));
 }
 
 static void *store_on(void *argument)
 {
 	struct faults *f = argument;
 
+	store_once(f);
+	sem_post(&f->storing);
 	while (!atomic_load(&f->stop))
 		store_once(f);
 	return NULL;
@@ -115,17 +133,35 @@ static struct dsm_migration_options options_of(const struct faults *f)
 	};
 }
 
+/* The floor's as well: what is copied has been written as lately. */
+static void write_pages(const struct faults *f)
+{
+	for (size_t i = 0; i < f->hot; i++) {
+		size_t page = floor_page(f, i);
+		memset(floor_alias(f->floor) + page * f->page_bytes, (int)page, f->page_bytes);
+	}
+	for (size_t page = 0; page < f->pages; page++)
+		memset(f->base + page * f->page_bytes, (int)page, f->page_bytes);
+}
+
+/* No round begins before pages have been stored to: one that found none would be the last. */
+static void start_storing(struct faults *f, pthread_t *user)
+{
+	atomic_store(&f->stop, false);
+	bench_require(-pthread_create(user, NULL, store_on, f), "cannot start a thread");
+	while (sem_wait(&f->storing))
+		; /* a signal */
+}
+
 static void run_source(struct faults *f)
 {
 	struct dsm_migration_options options = options_of(f);
 	pthread_t user;
 
-	for (size_t page = 0; page < f->pages; page++)
-		memset(f->base + page * f->page_bytes, (int)page, f->page_bytes);
-	atomic_store(&f->stop, false);
+	write_pages(f);
 	job_meet();
 	bench_require(dsm_migrate_begin(f->region, TARGET, &options), "dsm_migrate_begin()");
-	bench_require(-pthread_create(&user, NULL, store_on, f), "cannot start a thread");
+	start_storing(f, &user);
 	bench_require(dsm_migrate_precopy(f->region), "dsm_migrate_precopy()");
 	atomic_store(&f->stop, true);
 	pthread_join(user, NULL);
@@ -138,7 +174,7 @@ static void run_source(struct faults *f)
 /* --- the destination ----------------------------------------------------------------------------------- */
 
 static void touch_pages(struct faults *f, enum kind kind, const unsigned char *base,
-			size_t (*page_of)(size_t))
+			size_t (*page_of)(const struct faults *, size_t))
 {
 	struct series *s = &f->series[kind];
 	uint32_t order[HOT(4 * KIB)];
@@ -146,16 +182,11 @@ static void touch_pages(struct faults *f, enum kind kind, const unsigned char *b
 	pattern_permute(order, (uint32_t)f->hot, f->round);
 	for (size_t i = 0; i < f->hot; i++) {
 		const volatile uint64_t *word =
-		    (const volatile uint64_t *)(const void *)(base + page_of(order[i]) * f->page_bytes);
+		    (const volatile uint64_t *)(const void *)(base + page_of(f, order[i]) * f->page_bytes);
 		uint64_t begin = timer_now_ns();
 		(void)*word;
 		s->samples[s->count++] = timer_now_ns() - begin;
 	}
-}
-
-static size_t floor_page(size_t index)
-{
-	return index;
 }
 
 static void touch_floor(struct faults *f, enum kind kind, unsigned int work)
@@ -226,16 +257,7 @@ static void run_target(struct faults *f)
 
 static void run_round(struct faults *f, enum kind stale)
 {
-	const struct dsm_region_options options = {
-	    .page_size_bytes = f->page_bytes,
-	    .home = DSM_HOME_NODE,
-	    .home_node = SOURCE,
-	    .delivery = bench_delivery(f->bench),
-	    .movable = true,
-	};
-
-	if (dsm_region_create("migration", f->pages * f->page_bytes, &options, &f->region))
-		job_give_up(); /* the runtime has said why */
+	f->region = bench_make_region(f->bench, f->page_bytes, f->pages * f->page_bytes);
 	f->base = dsm_region_base(f->region);
 	f->stale = stale;
 	f->round++;
@@ -267,16 +289,11 @@ static void time_copy(struct faults *f)
 
 static void open_floor(struct faults *f)
 {
-	static const enum floor_delivery deliveries[] = {
-	    [DELIVERY_INLINE] = FLOOR_INLINE,
-	    [DELIVERY_THREAD_BLOCK] = FLOOR_THREAD_BLOCK,
-	    [DELIVERY_THREAD_SPIN] = FLOOR_THREAD_SPIN,
-	};
 	const struct bench *b = f->bench;
 	const struct floor_options options = {
 	    .page_bytes = f->page_bytes,
 	    .pages = f->floor_pages,
-	    .delivery = deliveries[b->delivery],
+	    .delivery = delivery_of_floor(b->delivery),
 	    .topology = b->placement.topology,
 	    .handler_pu = b->placement.handler_pu,
 	    .bare = b->bare,
@@ -300,6 +317,8 @@ static void begin(struct faults *f, size_t rounds)
 		if (!f->series[kind].samples)
 			job_fail("out of memory for samples");
 	}
+	if (sem_init(&f->storing, 0, 0))
+		job_fail("no semaphore: %s", strerror(errno));
 	const int pus[] = {f->bench->placement.pus[0], f->bench->placement.handler_pu};
 
 	bench_require(awake_create(f->bench->placement.topology, 2, pus, &f->awake), "cannot start a thread");
@@ -311,6 +330,7 @@ static void end(struct faults *f)
 	job_meet(); /* nobody reads the other's pages any more */
 	floor_destroy(f->floor);
 	awake_destroy(f->awake);
+	sem_destroy(&f->storing);
 	for (enum kind kind = 0; kind < KINDS; kind++)
 		free(f->series[kind].samples);
 }
@@ -347,7 +367,7 @@ void fault_costs_measure(struct bench *b, size_t page_bytes, unsigned int rounds
 	    .whole_p50_ns = median(&f.series[KIND_WHOLE]),
 	    .floor_current_p50_ns = median(&f.series[KIND_FLOOR_CURRENT]),
 	    .floor_whole_p50_ns = median(&f.series[KIND_FLOOR_WHOLE]),
-	    .copy_bytes_per_s = bytes_per_second(f.floor_pages * page_bytes, f.copy_ns),
+	    .copy_bytes_per_s = per_second(f.floor_pages * page_bytes, f.copy_ns),
 	};
 	end(&f);
 }

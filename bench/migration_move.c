@@ -12,7 +12,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/collect.h"
+#include "bench/delivery.h"
 #include "bench/guest.h"
+#include "bench/output.h"
 #include "bench/timer.h"
 #include "kernel/memory.h"
 
@@ -52,21 +55,28 @@ void bench_require(int error, const char *what)
 		job_fail("%s: %s", what, strerror(-error));
 }
 
-enum dsm_delivery bench_delivery(const struct bench *bench)
+dsm_region *bench_make_region(const struct bench *b, size_t page_bytes, size_t memory_bytes)
 {
-	static const enum dsm_delivery deliveries[] = {
-	    [DELIVERY_INLINE] = DSM_DELIVERY_INLINE,
-	    [DELIVERY_THREAD_BLOCK] = DSM_DELIVERY_THREAD_BLOCK,
-	    [DELIVERY_THREAD_SPIN] = DSM_DELIVERY_THREAD_SPIN,
+	const struct dsm_region_options options = {
+	    .page_size_bytes = page_bytes,
+	    .home = DSM_HOME_NODE,
+	    .home_node = SOURCE,
+	    .delivery = delivery_of_runtime(b->delivery),
+	    .movable = true,
 	};
+	dsm_region *region = NULL;
 
-	return deliveries[bench->delivery];
+	if (dsm_region_create("migration", memory_bytes, &options, &region))
+		job_give_up(); /* the runtime has said why */
+	return region;
 }
 
-size_t move_pool_bytes(size_t page_bytes, size_t memory_bytes)
+size_t move_pool_bytes(const struct bench *b, size_t page_bytes, size_t memory_bytes)
 {
+	bool moves = b->job.node == SOURCE || b->job.node == TARGET;
+
 	/* Both nodes have it, and either has copies of up to 32 pages (dsm/migration.h). */
-	return page_bytes > 4 * KIB ? 2 * memory_bytes + 64 * page_bytes : 0;
+	return moves && page_bytes > 4 * KIB ? memory_bytes + 32 * page_bytes : 0;
 }
 
 static void sleep_ms(long ms)
@@ -97,6 +107,7 @@ static void run_source(struct bench *b, struct guest *guest, dsm_region *region,
 	struct guest_thread *user = guest_start(guest);
 	if (!user)
 		job_fail("cannot start a thread");
+	uint64_t started_ns = timer_now_ns();
 	sleep_ms(START_MS + USUAL_MS);
 	out->begun_ns = timer_now_ns();
 	bench_require(dsm_migrate_begin(region, TARGET, &options), "dsm_migrate_begin()");
@@ -104,6 +115,7 @@ static void run_source(struct bench *b, struct guest *guest, dsm_region *region,
 	luggage.paused_ns = timer_now_ns();
 	guest_pause(user);
 	luggage.guest = guest->state;
+	out->stores_per_s = per_second(guest->state.stores, luggage.paused_ns - started_ns);
 	bench_require(dsm_migrate_switch(region, &luggage, sizeof luggage), "dsm_migrate_switch()");
 	out->pages_out_of_date = progress_of(region).pages_left;
 	bench_require(dsm_migrate_finish(region), "dsm_migrate_finish()");
@@ -198,12 +210,12 @@ static void run_target(struct bench *b, struct guest *guest, dsm_region *region,
 /* Every byte. */
 static void compare(const struct guest *guest, struct arrival *out)
 {
-	size_t wrong = guest_compare(guest);
+	size_t bytes = guest->pages * guest->page_bytes, wrong = guest_compare(guest);
 
 	if (wrong == SIZE_MAX)
-		job_fail("out of memory to compare %zu bytes with", guest->pages * guest->page_bytes);
+		job_fail("out of memory to compare %zu bytes with", bytes);
 	out->wrong += wrong;
-	out->compared = guest->pages * guest->page_bytes;
+	out->compared = bytes;
 }
 
 /* --- both ---------------------------------------------------------------------------------------------- */
@@ -214,22 +226,6 @@ static uint64_t blocks_fetched(void)
 
 	bench_require(dsm_stats(&stats), "dsm_stats()");
 	return stats.blocks_fetched;
-}
-
-static dsm_region *make_region(const struct bench *b, const struct move *move)
-{
-	const struct dsm_region_options options = {
-	    .page_size_bytes = move->page_bytes,
-	    .home = DSM_HOME_NODE,
-	    .home_node = SOURCE,
-	    .delivery = bench_delivery(b),
-	    .movable = true,
-	};
-	dsm_region *region = NULL;
-
-	if (dsm_region_create("migration", move->memory_bytes, &options, &region))
-		job_give_up(); /* the runtime has said why */
-	return region;
 }
 
 static void merge_throughput(struct bench *b)
@@ -265,9 +261,6 @@ static void settle(const struct bench *b, const dsm_region *region, const struct
 {
 	struct dsm_migration_progress source = progress_of(region);
 
-	if (arrival->wrong || !arrival->compared)
-		job_fail("%" PRIu64 " words of %" PRIu64 " bytes are not what was stored", arrival->wrong,
-			 arrival->compared);
 	settle_times(b, &source, arrival, out);
 	out->rounds = source.rounds;
 	out->bytes_precopied = source.bytes_precopied;
@@ -281,11 +274,20 @@ static void settle(const struct bench *b, const dsm_region *region, const struct
 	out->fault = arrival->fault;
 	out->steps = arrival->guest.steps;
 	out->stores = arrival->guest.stores;
+	out->wrong_words = arrival->wrong;
+	out->compared_bytes = arrival->compared;
+}
+
+void moved_require_intact(const struct moved *moved, const struct move *move)
+{
+	if (!moved_intact(moved, move))
+		job_fail("%" PRIu64 " words of %" PRIu64 " bytes are not what was stored", moved->wrong_words,
+			 moved->compared_bytes);
 }
 
 void move_once(struct bench *b, const struct move *move, struct moved *out)
 {
-	dsm_region *region = make_region(b, move);
+	dsm_region *region = bench_make_region(b, move->page_bytes, move->memory_bytes);
 	struct arrival arrival = {0};
 	struct guest guest = {
 	    .base = dsm_region_base(region),
@@ -327,6 +329,8 @@ uint64_t move_empty(struct bench *b, size_t page_bytes)
 
 	for (size_t i = 0; i < EMPTY_SAMPLES; i++) {
 		move_once(b, &move, &moved);
+		if (b->job.node == SOURCE)
+			moved_require_intact(&moved, &move);
 		samples[i] = moved.downtime_ns;
 	}
 	return distribution_of(samples, EMPTY_SAMPLES).p50_ns;

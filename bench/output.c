@@ -260,6 +260,11 @@ static void json_row(const struct output *output, const void *row)
 
 /* ------------------------------------------------------------------------------------------------------- */
 
+double output_ratio(uint64_t part, uint64_t whole)
+{
+	return part == OUTPUT_ABSENT || whole == OUTPUT_ABSENT || !whole ? NAN : (double)part / (double)whole;
+}
+
 void output_begin(const struct output *output, const char *title, const struct fact *facts, size_t fact_count)
 {
 	if (output->format == OUTPUT_TABLE)

@@ -28,6 +28,9 @@ enum column_type {
 	COLUMN_CURVE,
 };
 
+/** For a column of ratios: NAN where a part is absent, or nothing is divided by. */
+double output_ratio(uint64_t part, uint64_t whole);
+
 struct curve {
 	size_t count;
 	double (*points)[2];

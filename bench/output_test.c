@@ -147,22 +147,30 @@ static void json_is_one_object_per_line_and_nothing_else(void **state)
 	free(text);
 }
 
-static void quantiles_are_pairs_in_json_and_nothing_elsewhere(void **state)
+/* Both of @rows, pointers to what they point to, in JSON, then the first in CSV; to be freed. */
+static char *written_twice(const struct column *column, const void *const rows[2])
 {
-	static const struct column quantiles = {"q", NULL, 0, COLUMN_QUANTILES, 0};
-	uint64_t samples[] = {4, 5};
-	struct distribution d = distribution_of(samples, 2);
-	const struct distribution *rows[] = {&d, NULL};
 	char *text = NULL;
 	size_t bytes;
-	struct output output = {open_memstream(&text, &bytes), OUTPUT_JSON, &quantiles, 1};
+	struct output output = {open_memstream(&text, &bytes), OUTPUT_JSON, column, 1};
 
-	(void)state;
+	assert_non_null(output.stream);
 	assert_int_equal(output_row(&output, &rows[0]), 0);
 	assert_int_equal(output_row(&output, &rows[1]), 0);
 	output.format = OUTPUT_CSV;
 	assert_int_equal(output_row(&output, &rows[0]), 0);
 	fclose(output.stream);
+	return text;
+}
+
+static void quantiles_are_pairs_in_json_and_nothing_elsewhere(void **state)
+{
+	static const struct column quantiles = {"q", NULL, 0, COLUMN_QUANTILES, 0};
+	uint64_t samples[] = {4, 5};
+	struct distribution d = distribution_of(samples, 2);
+	char *text = written_twice(&quantiles, (const void *const[]){&d, NULL});
+
+	(void)state;
 	assert_int_equal(strncmp(text, "{\"q\": [[0.1", 11), 0);
 	assert_non_null(strstr(text, "[50.0, 4], [51.0, 5]"));
 	assert_non_null(strstr(text, "[100.0, 5]]}\n{\"q\": null}\n\n"));
@@ -173,19 +181,22 @@ static void a_curve_is_pairs_in_json_and_nothing_elsewhere(void **state)
 {
 	static const struct column column = {"c", NULL, 0, COLUMN_CURVE, 0};
 	double points[][2] = {{-1, 2}, {0, 2.5}};
-	const struct curve curve = {2, points}, *rows[] = {&curve, NULL};
-	char *text = NULL;
-	size_t bytes;
-	struct output output = {open_memstream(&text, &bytes), OUTPUT_JSON, &column, 1};
+	const struct curve curve = {2, points};
+	char *text = written_twice(&column, (const void *const[]){&curve, NULL});
 
 	(void)state;
-	assert_int_equal(output_row(&output, &rows[0]), 0);
-	assert_int_equal(output_row(&output, &rows[1]), 0);
-	output.format = OUTPUT_CSV;
-	assert_int_equal(output_row(&output, &rows[0]), 0);
-	fclose(output.stream);
 	assert_string_equal(text, "{\"c\": [[-1.0, 2.0], [0.0, 2.5]]}\n{\"c\": null}\n\n");
 	free(text);
+}
+
+static void what_nothing_is_divided_by_has_no_ratio(void **state)
+{
+	(void)state;
+	assert_true(output_ratio(1, 4) == 0.25);
+	assert_true(output_ratio(0, 4) == 0);
+	assert_true(isnan(output_ratio(1, 0)));
+	assert_true(isnan(output_ratio(OUTPUT_ABSENT, 4)));
+	assert_true(isnan(output_ratio(1, OUTPUT_ABSENT)));
 }
 
 static void csv_names_its_columns_and_quotes_what_it_must(void **state)
@@ -226,6 +237,7 @@ int main(void)
 	    cmocka_unit_test(json_is_one_object_per_line_and_nothing_else),
 	    cmocka_unit_test(quantiles_are_pairs_in_json_and_nothing_elsewhere),
 	    cmocka_unit_test(a_curve_is_pairs_in_json_and_nothing_elsewhere),
+	    cmocka_unit_test(what_nothing_is_divided_by_has_no_ratio),
 	    cmocka_unit_test(csv_names_its_columns_and_quotes_what_it_must),
 	    cmocka_unit_test(a_stream_that_fails_is_an_error),
 	};

@@ -336,8 +336,8 @@ static struct result result_of(const struct run *run, const struct row *row)
 	    .p90_ns = d.p90_ns,
 	    .p99_ns = d.p99_ns,
 	    .max_ns = d.max_ns,
-	    .bytes_per_s = bytes_per_second(bytes, d.p50_ns),
-	    .mb_per_s = bytes_per_second(bytes, d.p50_ns) / 1000000,
+	    .bytes_per_s = per_second(bytes, d.p50_ns),
+	    .mb_per_s = per_second(bytes, d.p50_ns) / 1000000,
 	    .baseline_p50_ns = OUTPUT_ABSENT,
 	    .baseline_bytes_per_s = OUTPUT_ABSENT,
 	    .bandwidth_ratio = NAN,
@@ -347,8 +347,8 @@ static struct result result_of(const struct run *run, const struct row *row)
 		return r;
 	struct distribution baseline = collect_distribution(row->baseline, row->count);
 	r.baseline_p50_ns = baseline.p50_ns;
-	r.baseline_bytes_per_s = bytes_per_second(bytes, baseline.p50_ns);
-	r.bandwidth_ratio = d.p50_ns ? (double)baseline.p50_ns / (double)d.p50_ns : NAN;
+	r.baseline_bytes_per_s = per_second(bytes, baseline.p50_ns);
+	r.bandwidth_ratio = output_ratio(baseline.p50_ns, d.p50_ns);
 	return r;
 }
 

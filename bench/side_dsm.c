@@ -9,6 +9,8 @@
 
 #include <minorca.h>
 
+#include "bench/delivery.h"
+
 /* How long the counters of a handler thread may lag behind the fault that it has resolved. */
 #define COUNTERS_SETTLE_US 100000
 #define SETTLE_BARRIERS 24 /* see settle() */
@@ -20,12 +22,6 @@
 struct dsm_state {
 	dsm_region *region;
 	struct dsm_stats before; /* of the round */
-};
-
-static const enum dsm_delivery deliveries[DELIVERY_COUNT] = {
-    [DELIVERY_INLINE] = DSM_DELIVERY_INLINE,
-    [DELIVERY_THREAD_BLOCK] = DSM_DELIVERY_THREAD_BLOCK,
-    [DELIVERY_THREAD_SPIN] = DSM_DELIVERY_THREAD_SPIN,
 };
 
 /* Pages never seen are had by making a new region; of pages of 1 GiB there are seldom enough for both sides.
@@ -74,7 +70,7 @@ static void make_region(struct side *side, struct dsm_state *state)
 	    .page_size_bytes = s->page_bytes,
 	    .home = DSM_HOME_NODE,
 	    .home_node = 0,
-	    .delivery = deliveries[s->delivery],
+	    .delivery = delivery_of_runtime(s->delivery),
 	    .readahead = DSM_READAHEAD_OFF, /* one page, one fault */
 	};
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bench/delivery.h"
 #include "bench/floor.h"
 
 struct floor_state {
@@ -19,12 +20,6 @@ struct floor_state {
 	 */
 	struct floor *master;
 	struct floor *stand_in;
-};
-
-static const enum floor_delivery deliveries[DELIVERY_COUNT] = {
-    [DELIVERY_INLINE] = FLOOR_INLINE,
-    [DELIVERY_THREAD_BLOCK] = FLOOR_THREAD_BLOCK,
-    [DELIVERY_THREAD_SPIN] = FLOOR_THREAD_SPIN,
 };
 
 static struct floor *floor_of(const struct side *side)
@@ -121,7 +116,7 @@ static struct floor *make_floor(struct side *side)
 	const struct floor_options options = {
 	    .page_bytes = side->setup->page_bytes,
 	    .pages = side_pages(side),
-	    .delivery = deliveries[side->setup->delivery],
+	    .delivery = delivery_of_floor(side->setup->delivery),
 	    .topology = side->placement->topology,
 	    .handler_pu = side->placement->handler_pu,
 	    .bare = side->bare,

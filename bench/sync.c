@@ -14,6 +14,7 @@
 
 #include <minorca.h>
 
+#include "bench/collect.h"
 #include "bench/host.h"
 #include "bench/job.h"
 #include "bench/output.h"
@@ -147,8 +148,7 @@ static void fill_baseline(struct result *r, const char *name, const struct distr
 	r->baseline = name;
 	r->baseline_samples = d->samples;
 	r->baseline_p50_ns = d->p50_ns;
-	if (d->p50_ns)
-		r->ratio = (double)r->p50_ns / (double)d->p50_ns;
+	r->ratio = output_ratio(r->p50_ns, d->p50_ns);
 }
 
 static void fill_counts(struct result *r, const struct sync_outcome *outcome)
@@ -163,9 +163,9 @@ static void fill_counts(struct result *r, const struct sync_outcome *outcome)
 	r->bytes_published = (double)outcome->counts.bytes_published / intervals;
 }
 
-static uint64_t per_second(uint64_t bytes, uint64_t ns)
+static uint64_t rate(uint64_t bytes, uint64_t ns)
 {
-	return ns && ns != OUTPUT_ABSENT ? (uint64_t)((double)bytes * 1e9 / (double)ns) : OUTPUT_ABSENT;
+	return ns && ns != OUTPUT_ABSENT ? per_second(bytes, ns) : OUTPUT_ABSENT;
 }
 
 static struct result result_of(const struct run *run, size_t index, const struct sync_outcome *outcome)
@@ -182,8 +182,8 @@ static struct result result_of(const struct run *run, size_t index, const struct
 		      row->baseline_row == NO_ROW ? &outcome->baseline : &run->measured[row->baseline_row]);
 	fill_counts(&r, outcome);
 	if (row->id == DIFF) {
-		r.bytes_per_s = per_second(row->page_bytes, r.p50_ns);
-		r.baseline_bytes_per_s = per_second(row->page_bytes, r.baseline_p50_ns);
+		r.bytes_per_s = rate(row->page_bytes, r.p50_ns);
+		r.baseline_bytes_per_s = rate(row->page_bytes, r.baseline_p50_ns);
 	}
 	return r;
 }

@@ -245,5 +245,6 @@ void anatomy_end(const struct anatomy_scale *scale, struct shared *shared, unsig
 			  out->call_ns + out->lock_ns + out->unlock_ns + out->atomic_ns;
 	for (unsigned int i = 0; i < ANATOMY_KINDS; i++)
 		others += out->fault_ns[i];
+	out->accounted_ns = others;
 	out->compute_ns = out->run_ns > others ? out->run_ns - others : 0;
 }

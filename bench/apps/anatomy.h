@@ -35,7 +35,8 @@ struct anatomy_scale {
  * has cost is taken off. All numbers of 8 bytes: nodes are added up. */
 struct anatomy {
 	uint64_t run_ns;		/* all of it */
-	uint64_t compute_ns;		/* what is none of the following */
+	uint64_t accounted_ns;		/* all of the following, and what noting it has cost */
+	uint64_t compute_ns;		/* the rest of it, or nothing if there is more of them than time */
 	uint64_t faults[ANATOMY_KINDS]; /* as many were traced */
 	uint64_t fault_ns[ANATOMY_KINDS],
 	    stage_ns[ANATOMY_STAGES]; /* either way all faults, those left out too */

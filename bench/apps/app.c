@@ -43,7 +43,7 @@ struct result {
 	double outside_seconds, compute_seconds, fault_seconds, barrier_seconds, other_seconds;
 	double trap_seconds, data_seconds, map_seconds, rest_seconds; /* of faults */
 	double lock_seconds, unlock_seconds, atomic_seconds, prefetch_seconds, consistency_seconds;
-	double anatomy_seconds;
+	double anatomy_seconds, accounted_ratio;
 	uint64_t fault_mean_ns[ANATOMY_KINDS], faults_left_out, moment_cost_ns;
 };
 
@@ -96,6 +96,7 @@ static const struct column columns[] = {
     {"prefetch_seconds", NULL, 8, COLUMN_SECONDS, AT(prefetch_seconds)},
     {"consistency_seconds", NULL, 8, COLUMN_SECONDS, AT(consistency_seconds)},
     {"anatomy_seconds", NULL, 8, COLUMN_SECONDS, AT(anatomy_seconds)},
+    {"accounted_ratio", NULL, 8, COLUMN_RATIO, AT(accounted_ratio)},
     {"faults_left_out", NULL, 8, COLUMN_COUNT, AT(faults_left_out)},
     {"moment_cost_ns", NULL, 0, COLUMN_COUNT, AT(moment_cost_ns)},
     {"host", NULL, 0, COLUMN_TEXT, AT(host)},
@@ -382,7 +383,7 @@ static void add_parts(enum form form, const struct measure *measure, struct resu
 	row->other_seconds = fmax(calls - row->barrier_seconds, 0);
 	row->fault_seconds = row->trap_seconds = row->data_seconds = row->map_seconds = row->rest_seconds =
 	    row->lock_seconds = row->unlock_seconds = row->atomic_seconds = row->prefetch_seconds =
-		row->consistency_seconds = row->anatomy_seconds = NAN;
+		row->consistency_seconds = row->anatomy_seconds = row->accounted_ratio = NAN;
 	row->faults_left_out = row->moment_cost_ns = OUTPUT_ABSENT;
 	for (unsigned int i = 0; i < ANATOMY_KINDS; i++)
 		row->fault_mean_ns[i] = OUTPUT_ABSENT;
@@ -439,6 +440,7 @@ static void add_anatomy(const struct session *session, const struct measure *tra
 			row->fault_mean_ns[i] =
 			    (uint64_t)((double)anatomy->fault_ns[i] / all / (double)anatomy->faults[i]);
 	row->anatomy_seconds = seconds(traced->ns, 1);
+	row->accounted_ratio = output_ratio(anatomy->accounted_ns, anatomy->run_ns);
 	row->faults_left_out = anatomy->left_out;
 	row->moment_cost_ns = (uint64_t)((double)session->scale.cost_ticks * session->scale.ns_per_tick);
 }

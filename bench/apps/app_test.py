@@ -30,7 +30,7 @@ COUNTERS = {
 ANATOMY = {
     "fault_seconds": float, "fault_trap_seconds": float, "fault_data_seconds": float, "fault_map_seconds": float,
     "fault_rest_seconds": float, "lock_seconds": float, "unlock_seconds": float, "atomic_seconds": float,
-    "prefetch_seconds": float, "consistency_seconds": float, "anatomy_seconds": float, "faults_left_out": int,
+    "prefetch_seconds": float, "consistency_seconds": float, "anatomy_seconds": float, "accounted_ratio": float, "faults_left_out": int,
     "moment_cost_ns": int,
 }
 
@@ -71,6 +71,8 @@ def check_anatomy(row, asked):
     stages = sum(row["fault_%s_seconds" % name] for name in ("trap", "data", "map", "rest"))
     assert abs(stages - row["fault_seconds"]) <= 1e-4, "stages of %g s in faults of %g s" % (stages, row["fault_seconds"])
     assert (row["fault_seconds"] > 0) == (row["faults"] > 0) or row["faults"] < 5, "%d faults" % row["faults"]
+    # Those add up however wrong they are: computing is the rest. What was counted may not be more than there was.
+    assert 0 < row["accounted_ratio"] <= 1.15, "%g of the time was accounted for" % row["accounted_ratio"]
     assert row["faults_left_out"] == 0 and row["anatomy_seconds"] > 0
     for kind in "read", "write", "upgrade":
         assert row["faults_" + kind] == 0 or row["fault_%s_mean_ns" % kind] is None \

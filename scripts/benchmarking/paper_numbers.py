@@ -155,6 +155,25 @@ def is_of(family, row):
     return not row.get("traced") and (family.benchmark == "app" or entry == family.program)
 
 
+def differing_repetitions(data):
+    """Of cases that were not run as often as most others. -> texts"""
+    times = {}
+    for row in data:
+        times.setdefault(row.get("case_id"), set()).add(row.get("repetition"))
+    counts = [len(repetitions) for repetitions in times.values()]
+    usual = max(counts, key=counts.count, default=0)
+    return ["%s was run %d times, most others %d" % (case, len(repetitions), usual)
+            for case, repetitions in times.items() if len(repetitions) != usual]
+
+
+def foreign_commits(commits, commit):
+    """Of rows of another commit than the environment's, or of one that was changed. -> texts"""
+    problems = ["results are of commit %s, environment.json of %s" % (other, commit)
+                for other in sorted(commits - {commit}, key=str)]
+    return problems + ["what was measured is no commit: %s" % one
+                       for one in sorted(commits | {commit}, key=str) if not one or one.endswith("-dirty")]
+
+
 class Numbers:
     """Of a results directory. `used`: {name: text} of all that were asked for; `touched`: the keys of their rows."""
 
@@ -269,6 +288,12 @@ class Numbers:
                 case = row.get("case_id")
                 times[case] = max(times.get(case, 0), row.get("repetition") or 1)
         return times
+
+    def not_of_one_run(self):
+        """What says that the rows that something was made of are not of one run of one commit. -> texts"""
+        kept = [row for row in self.kept() if not row.get("traced") and row["benchmark"] != "fault_trace"]
+        commit = self.directory.environment.get("commit")
+        return differing_repetitions(kept) + foreign_commits({row.get("commit") for row in kept}, commit)
 
     def text(self, name):
         if name not in self.used:

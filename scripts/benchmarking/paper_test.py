@@ -186,6 +186,38 @@ class Numbers(unittest.TestCase):
         numbers.text("sync/barrier/ns")
         self.assertEqual([row["p50_ns"] for row in numbers.kept()], [100, 120])
 
+    def add_run(self, commit, *cases):
+        """Of each case (name, repetitions) rows of a run; and a trace, which is of one repetition."""
+        for case, repetitions in cases:
+            for repetition in range(1, repetitions + 1):
+                self.add(benchmark="sync", case=case, case_id="sync." + case, threads=1, nodes=2, p50_ns=100, commit=commit,
+                         repetition=repetition)
+        self.add_app("dsm", 9.0, traced=True)
+
+    def not_of_one_run(self, environment_commit):
+        made_up.write_lines(os.path.join(self.directory, "environment.json"), [{"commit": environment_commit}])
+        numbers = self.numbers()
+        for case in {row["case"] for row in self.results if "case" in row}:
+            numbers.text("sync/%s/ns" % case)
+        return numbers.not_of_one_run()
+
+    def test_results_of_one_run(self):
+        self.add_run("1234abc", ("barrier", 3), ("reduce", 3))
+        self.assertEqual(self.not_of_one_run("1234abc"), [])
+
+    def test_cases_that_were_not_run_as_often_are_told(self):
+        self.add_run("1234abc", ("barrier", 3), ("reduce", 2), ("malloc_free", 3))
+        self.assertEqual(self.not_of_one_run("1234abc"), ["sync.reduce was run 2 times, most others 3"])
+
+    def test_results_of_another_commit_are_told(self):
+        self.add_run("1234abc", ("barrier", 1))
+        self.add_run("5678def", ("reduce", 1))
+        self.assertEqual(self.not_of_one_run("1234abc"), ["results are of commit 5678def, environment.json of 1234abc"])
+
+    def test_results_of_no_commit_are_told(self):
+        self.add_run("1234abc-dirty", ("barrier", 1))
+        self.assertEqual(self.not_of_one_run("1234abc-dirty"), ["what was measured is no commit: 1234abc-dirty"])
+
     def test_all_that_is_missing_is_said_at_once(self):
         self.add_barriers(100)
         source = "\\val{sync/barrier/ns}\n\\val{sync/reduce/ns} % \\val{sync/broadcast/ns}\n\\tableof{faults}\n\\plot{none}\n"
