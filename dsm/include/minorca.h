@@ -499,7 +499,7 @@ struct dsm_migration_progress {
 	uint64_t faults_early;	  /* ... by reading a whole page, before the map had come so far */
 	uint64_t begun_ns;	  /* dsm_migrate_begin(), dsm_migrate_accept() */
 	uint64_t switched_ns;	  /* source: dsm_migrate_switch() was called; destination: it had the state */
-	uint64_t resumed_ns;	  /* source: it has heard that the destination may go on */
+	uint64_t resumed_ns;	  /* destination: its user may go on; source: it has heard so */
 	uint64_t mapped_ns;	  /* the map was complete */
 	uint64_t done_ns;
 };

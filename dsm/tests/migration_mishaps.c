@@ -216,22 +216,6 @@ static void destination_comes_late(void)
 	end();
 }
 
-/* A thread with a stack that no address space has room for is not to be had. */
-static void give_no_threads(bool none)
-{
-	static pthread_attr_t usual;
-	pthread_attr_t attributes;
-
-	if (!none) {
-		CHECK_EQUAL(pthread_setattr_default_np(&usual), 0);
-		return;
-	}
-	CHECK_EQUAL(pthread_getattr_default_np(&usual), 0);
-	CHECK_EQUAL(pthread_getattr_default_np(&attributes), 0);
-	CHECK_EQUAL(pthread_attr_setstacksize(&attributes, (size_t)1 << 47), 0);
-	CHECK_EQUAL(pthread_setattr_default_np(&attributes), 0);
-}
-
 /* Both are told in time. With @no_background, it is not needed before it is asked for. */
 static void no_thread_for_the_rest(void)
 {
@@ -240,7 +224,7 @@ static void no_thread_for_the_rest(void)
 	nodes_case("a destination that has no thread for the rest");
 	begin();
 	if (node == 1)
-		give_no_threads(true);
+		nodes_give_no_threads(true);
 	if (node == 0)
 		CHECK_EQUAL(dsm_migrate_begin(region, 1, NULL), -EAGAIN);
 	else if (node == 1)
@@ -249,7 +233,7 @@ static void no_thread_for_the_rest(void)
 	switch_over(&by_hand);
 	if (node == 1) {
 		CHECK_EQUAL(dsm_migrate_background(region), -EAGAIN);
-		give_no_threads(false);
+		nodes_give_no_threads(false);
 		CHECK_EQUAL(base[8 * PAGE], 2);
 		CHECK_EQUAL(dsm_migrate_finish(region), -EINVAL);
 		CHECK_EQUAL(dsm_migrate_background(region), 0);

@@ -211,27 +211,18 @@ static void its_state_is_not_taken(void)
 	end();
 }
 
-static void *give_threads_soon(void *unused)
+static void there_is_no_thread(void)
 {
-	nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
-	nodes_give_no_threads(false);
-	return unused;
-}
-
-static void there_is_no_thread_at_first(void)
-{
-	pthread_t giver = 0;
-
-	begin("where there is no thread for the rest at first, it goes on, and asks again");
-	if (node == DESTINATION) {
-		CHECK_EQUAL(pthread_create(&giver, NULL, give_threads_soon, NULL), 0);
-		nodes_give_no_threads(true);
-	}
-	CHECK(move());
+	begin("where there is no thread for the rest, it stays, and moves later");
 	if (node == DESTINATION)
-		pthread_join(giver, NULL);
+		nodes_give_no_threads(true);
+	CHECK(!move());
+	if (node == DESTINATION)
+		nodes_give_no_threads(false);
+	check_why(node, "no thread can be had"); /* each by itself */
+	check_it_works(SOURCE);
+	CHECK(move());
 	check_it_works(DESTINATION);
-	CHECK(job.moves[0].source.resumed_ns > 0);
 	end();
 }
 
@@ -256,7 +247,7 @@ int main(int argc, char **argv)
 	it_stays_and_moves_later("what has no state to give stays, goes on, and moves later", &mishap.save,
 				 -EIO, "cannot be had");
 	its_state_is_not_taken();
-	there_is_no_thread_at_first();
+	there_is_no_thread();
 	parts_of_the_downtime();
 	return nodes_end();
 }

@@ -6,15 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "dsm/clock.h"
 #include "dsm/report.h"
 #include "dsm/tools/migrate.h"
-
-/* Tries to have a thread for the rest, and how long between two. */
-#define THREAD_TRIES 100
-#define THREAD_WAIT_NS 100000000
 
 /* What goes with the memory. */
 struct luggage {
@@ -240,18 +235,6 @@ static int await(struct migrate_job *job, union arrival *arrival, size_t *bytes)
 	return dsm_migrate_await(job->region, arrival, sizeof *arrival, bytes);
 }
 
-/* A thread for the rest, which could not be had at first. */
-static int start_background(struct migrate_job *job)
-{
-	int error = dsm_migrate_background(job->region);
-
-	for (unsigned int i = 1; i < THREAD_TRIES && error == -EAGAIN; i++) {
-		nanosleep(&(struct timespec){.tv_nsec = THREAD_WAIT_NS}, NULL);
-		error = dsm_migrate_background(job->region);
-	}
-	return error;
-}
-
 static bool say_what_is_lost(struct migrate_job *job, int error)
 {
 	struct dsm_page_range *lost = NULL;
@@ -276,12 +259,10 @@ static bool say_what_is_lost(struct migrate_job *job, int error)
 	return false;
 }
 
-static bool finish_taking(struct migrate_job *job, bool has_thread)
+static bool finish_taking(struct migrate_job *job)
 {
-	int error = has_thread ? 0 : start_background(job);
+	int error = dsm_migrate_finish(job->region);
 
-	if (!error)
-		error = dsm_migrate_finish(job->region);
 	if (error == -EHOSTDOWN)
 		return say_what_is_lost(job, error);
 	return error ? fail_with(job, "the rest of it does not come", error) : true;
@@ -296,13 +277,11 @@ static bool take(struct migrate_job *job, struct migrate_move *move)
 
 	if (!error)
 		error = await(job, &arrival, &bytes);
-	bool has_thread = error != -EAGAIN;
-
-	if (error && has_thread)
+	if (error)
 		return fail_with(job, "it does not come", error);
 	bool goes_on = unpack(job, &arrival.luggage, bytes);
 	uint64_t now_ns = clock_ns();
-	bool all_came = finish_taking(job, has_thread); /* the source waits for that in any case */
+	bool all_came = finish_taking(job); /* the source waits for that in any case */
 
 	dsm_migrate_progress(job->region, &move->destination);
 	move->restore_ns = now_ns - move->destination.switched_ns;
