@@ -63,7 +63,8 @@ def check_throughput(points, row):
     before, after = [[steps for x, steps in points if sign * x > 0] for sign in (-1, 1)]
     assert sum(before) > 0 and sum(after) > 0 and sum(before) + sum(after) <= row["steps"]
     paused = [steps for x, steps in points if x >= 1 and (x + 1) * 1e6 < row["downtime_ns"]]
-    assert not any(paused), "%r steps in a ms of the pause" % paused
+    # The step that was under way may end late, if its thread was not run: the pause waits for it.
+    assert sum(paused) <= 1, "%g steps in the pause" % sum(paused)
 
 
 def check_that_all_was_there(row):
