@@ -148,12 +148,12 @@ agent() {
 	sleep 300
 }
 
-# For longer than the fabric tries again, which is half of the time-out, and than all the others take to find out.
+# For longer than the fabric tries again, which is less than half of the time-out, and than all the others take to find out.
 silenced() {
-	export MINORCA_TIMEOUT=8
+	export MINORCA_TIMEOUT=12
 	start fault
 	start barrier
-	vguest silence 20 "$last_guest" &
+	vguest silence 30 "$last_guest" &
 	await 10 test -e "/vcluster/silent.${last_guest#vm}"
 	judge_jobs 'out of reach'
 	wait $!
