@@ -88,7 +88,7 @@ struct migration {
 
 	/* Destination. */
 	atomic_bool resolves;	    /* faults are: from the switch on */
-	_Atomic uint64_t *complete; /* a bit for each page: nothing is missing, or ever will be less; set
+	_Atomic uint64_t *complete; /* a bit for each page: nothing is missing, or can be had; set
 				       under its lock */
 	_Atomic uint64_t *lost;	    /* a bit for each page: poisoned; set under its lock, before `complete` */
 	atomic_size_t lost_count;   /* of these */
