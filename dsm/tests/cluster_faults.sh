@@ -40,13 +40,14 @@ end() {
 	exit $failed
 }
 
-# await SECONDS COMMAND...: until it succeeds. @return 1: it did not.
+# await SECONDS COMMAND...: until it succeeds. @return 1: it did not. Not more often than this: each look forks, on a processor
+# that the jobs need.
 await() {
 	local end=$((SECONDS + $1))
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
-		sleep 0.1
+		sleep 0.5
 	done
 }
 
@@ -110,7 +111,7 @@ start() {
 		--within="$MINORCA_TIMEOUT" >"$logs/$1.log" 2>&1 &
 	pids+=($!)
 	jobs+=("$1")
-	await 30 all_ready ${#jobs[@]}
+	await 100 all_ready ${#jobs[@]} || report "the job $1 starts" 'it was not ready after 100 s' "$logs/$1.log"
 }
 
 # judge_jobs HOW: when the node that they share is out of reach. They may take as long as a few calls.
@@ -191,7 +192,7 @@ lose() {
 # One job after the other, while there is something to lose: on a slow machine, that takes longer than a job.
 keep_busy() {
 	until [ -e "$logs/enough" ]; do
-		mpirun -n 2 "$bin/differential" --seconds=24 || return
+		mpirun -n 2 "$bin/differential" --seconds=12 || return
 	done
 }
 
