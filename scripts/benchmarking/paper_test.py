@@ -240,6 +240,7 @@ class Numbers(unittest.TestCase):
         numbers = paper_numbers.Numbers(rows.Directory(os.path.join(PAPERS, "results")))
         files = typeset.inputs(read("minorca.tex"), "minorca.tex", numbers)
         self.assertEqual(typeset.false_claims(read("minorca.tex"), "minorca.tex", numbers), [])
+        self.assertEqual(numbers.not_of_one_run(), [])
         for name, content in files.items():
             self.assertTrue(content.startswith(b"%PDF") if name.endswith(".pdf") else content, name)
 
