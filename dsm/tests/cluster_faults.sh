@@ -111,7 +111,7 @@ start() {
 		--within="$MINORCA_TIMEOUT" >"$logs/$1.log" 2>&1 &
 	pids+=($!)
 	jobs+=("$1")
-	await 100 all_ready ${#jobs[@]} || report "the job $1 starts" 'it was not ready after 100 s' "$logs/$1.log"
+	await 60 all_ready ${#jobs[@]} || report "the job $1 starts" 'it was not ready after 60 s' "$logs/$1.log"
 }
 
 # judge_jobs HOW: when the node that they share is out of reach. They may take as long as a few calls.
