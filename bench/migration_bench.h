@@ -51,7 +51,7 @@ struct moved {
 	uint64_t first_step_ns; /* until it has made its first step there */
 	uint64_t total_ns;	/* from the beginning until the destination needs the source no more */
 	uint64_t last_page_ns;	/* the same, from the pause on */
-	uint64_t map_ns; /* from when the destination goes on until it has been told what is out of date */
+	uint64_t map_ns;	/* from the switch until the destination has been told what is out of date */
 	uint64_t rounds, bytes_precopied, bytes_switched, bytes_mapped, bytes_fetched, blocks_fetched;
 	uint64_t pages_out_of_date; /* after the switch */
 	uint64_t faults, faults_current, faults_early;

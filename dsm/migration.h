@@ -38,6 +38,9 @@ struct migration_words {
 	_Atomic uint64_t switched;		   /* then the epoch */
 	_Alignas(64) _Atomic uint64_t map_pages;   /* how many pages of the map are there; after them */
 	_Atomic uint64_t map_over;		   /* the epoch of which no more of the map will come */
+	/* The epoch of which the map says of each large page whether it is out of date: if it is, in all of
+	 * its blocks, until the map has come to it. */
+	_Atomic uint64_t outlined;
 
 	/* By the destination. */
 	_Alignas(64) _Atomic uint64_t answer_error;  /* an errno, or 0; */
@@ -92,7 +95,7 @@ struct migration {
 				       under its lock */
 	_Atomic uint64_t *lost;	    /* a bit for each page: poisoned; set under its lock, before `complete` */
 	atomic_size_t lost_count;   /* of these */
-	atomic_int demand;	    /* faults being resolved: the background steps back */
+	atomic_int demand;	    /* faults that read: the background steps back */
 	atomic_size_t latest;	    /* page of the latest fault */
 	/* A thread that waits until it is to bring in the rest: making it would take longer than the switch.
 	 */
@@ -200,9 +203,12 @@ int migration_note_store(struct migration *m, size_t page);
 /** Stores to the page do not fault any more. Async-signal-safe. */
 int migration_unprotect(struct dsm_region *region, size_t page);
 
-/** How many pages of the map are there. */
+/** Of how many pages the map is there, with all that it says of them. */
 size_t migration_map_end(const struct migration *m);
-/** Blocks of a page to be read: those that differ, by the map; all, where it has not come to (@early). */
+/** Whether the map says anything of the page. What it says is right, and may yet become less. */
+bool migration_is_told_of(const struct migration *m, size_t page);
+/** Blocks of a page to be read: those that differ, by the map; perhaps more, where it has not come to
+ * (@early). */
 uint64_t migration_blocks_to_read(const struct migration *m, size_t page, bool *early);
 /** Whether a page is known to be out of date and has not been read. */
 bool migration_is_left(const struct migration *m, size_t page);

@@ -1,6 +1,6 @@
 /*
  * The destination of a migration brings in the rest: a thread that reads what the map tells of, next what
- * lies behind the latest fault, steps back while a fault is being resolved, and ends when nothing is left, or
+ * lies behind the latest fault, steps back while a fault reads, and ends when nothing is left, or
  * nothing more can be had.
  */
 #include "dsm/migration.h"
@@ -113,7 +113,7 @@ static size_t find_left_around(const struct migration *m, size_t first, size_t e
 	return page < first ? page : end;
 }
 
-/* While a fault is being resolved; but not for long: where there is always one, the rest must come all the
+/* While a fault reads; but not for long: where there is always one, the rest must come all the
  * same. */
 static void step_back(const struct migration *m)
 {
@@ -162,6 +162,8 @@ static void end_map(struct migration *m)
 	size_t end = migration_map_end(m), pages = m->region->table.count;
 
 	for (size_t page = end; page < pages; page++) {
+		if (migration_is_told_of(m, page))
+			continue;
 		if (m->region->blocks_per_page == 1)
 			bit_set(m->words->map, page);
 		else

@@ -242,45 +242,23 @@ static uint64_t differing_blocks(const struct migration *m, size_t page)
 	return differ;
 }
 
-/* Words of the map for pages [@first, @end); @first is a multiple of 64. */
-static size_t fill_map(struct migration *m, size_t first, size_t end)
+/* The destination says that its user may go on. */
+static void note_resumed(struct migration *m)
 {
-	bool large = m->region->blocks_per_page > 1;
-	size_t word = large ? first : first / 64, words = large ? end - first : (end - first + 63) / 64;
-
-	for (size_t i = 0; i < words; i++) {
-		uint64_t bits = large ? (bit_is_set(m->stored, word + i) ? differing_blocks(m, word + i) : 0)
-				      : atomic_load(&m->stored[word + i]);
-		atomic_store_explicit(&m->words->map[word + i], bits, memory_order_relaxed);
-	}
-	return words;
+	if (!atomic_load(&m->progress.resumed_ns) && atomic_load(&m->words->resumed) == m->epoch)
+		atomic_store(&m->progress.resumed_ns, clock_ns());
 }
 
-/* A step of the map: all of it is told. */
-static int send_map_step(struct migration *m, size_t first, size_t end)
+/* Words of the map, and how far it is then. */
+static int send_words(struct migration *m, size_t first, size_t count, size_t map_pages)
 {
-	bool large = m->region->blocks_per_page > 1;
-	size_t words = fill_map(m, first, end);
-	int error = migration_put(m, &m->words->map[large ? first : first / 64], words);
+	int error = migration_put(m, &m->words->map[first], count);
 
-	if (!error)
-		error = migration_tell(m, &m->words->map_pages, end);
-	atomic_fetch_add(&m->progress.bytes_mapped, (words + 1) * sizeof(uint64_t));
+	if (!error && map_pages)
+		error = migration_tell(m, &m->words->map_pages, map_pages);
+	atomic_fetch_add(&m->progress.bytes_mapped, (count + (map_pages > 0)) * sizeof(uint64_t));
+	note_resumed(m);
 	return error;
-}
-
-/* Large pages that were stored to take long, to be compared: each is told of by itself, and those between
- * them at once. */
-static size_t map_step_end(const struct migration *m, size_t first)
-{
-	size_t pages = m->region->table.count, end = first + 1;
-
-	if (m->region->blocks_per_page == 1)
-		return first + MAP_PAGES < pages ? first + MAP_PAGES : pages;
-	if (!bit_is_set(m->stored, first))
-		while (end < pages && !bit_is_set(m->stored, end))
-			end++;
-	return end;
 }
 
 /* The last scan. What the kernel cannot tell of is out of date: to read a page that is not does no harm. */
@@ -295,22 +273,59 @@ static void scan_for_map(struct migration *m, size_t first, size_t count)
 	migration_note(m, first, count);
 }
 
-/* What was stored to since the last scan is found, of large pages at once, of small ones step by step. If it
- * cannot all be sent, the destination takes the rest for out of date, which does no harm. */
-static void send_map(struct migration *m)
+/* Small pages: a bit for each, step by step. */
+static int send_bits(struct migration *m)
 {
 	size_t pages = m->region->table.count;
-	bool large = m->region->blocks_per_page > 1;
 	int error = 0;
 
-	if (large)
-		scan_for_map(m, 0, pages);
 	for (size_t first = 0, end; first < pages && !error; first = end) {
-		end = map_step_end(m, first);
-		if (!large)
-			scan_for_map(m, first, end - first);
-		error = send_map_step(m, first, end);
+		end = first + MAP_PAGES < pages ? first + MAP_PAGES : pages;
+		scan_for_map(m, first, end - first);
+		for (size_t word = first / 64; word * 64 < end; word++)
+			atomic_store_explicit(&m->words->map[word], atomic_load(&m->stored[word]),
+					      memory_order_relaxed);
+		error = send_words(m, first / 64, (end - first + 63) / 64, end);
 	}
+	return error;
+}
+
+/* Of large pages, first whether they were stored to: most are known to be up to date then. */
+static int send_outline(struct migration *m)
+{
+	size_t pages = m->region->table.count;
+	int error = 0;
+
+	scan_for_map(m, 0, pages);
+	for (size_t page = 0; page < pages; page++)
+		atomic_store_explicit(&m->words->map[page], bit_is_set(m->stored, page) ? UINT64_MAX : 0,
+				      memory_order_relaxed);
+	for (size_t first = 0; first < pages && !error; first += MAP_PAGES)
+		error = send_words(m, first, pages - first < MAP_PAGES ? pages - first : MAP_PAGES, 0);
+	return error ? error : migration_tell(m, &m->words->outlined, m->epoch);
+}
+
+/* Then which of their blocks are out of date: to compare a page takes long, so each is told of by itself. */
+static int send_blocks(struct migration *m)
+{
+	size_t pages = m->region->table.count;
+	int error = send_outline(m);
+
+	for (size_t page = 0; page < pages && !error; page++) {
+		if (!bit_is_set(m->stored, page))
+			continue;
+		atomic_store_explicit(&m->words->map[page], differing_blocks(m, page), memory_order_relaxed);
+		error = send_words(m, page, 1, page + 1);
+	}
+	return error ? error : migration_tell(m, &m->words->map_pages, pages);
+}
+
+/* What was stored to since the last scan is found, and told. If it cannot all be sent, the destination takes
+ * the rest for out of date, which does no harm. */
+static void send_map(struct migration *m)
+{
+	int error = m->region->blocks_per_page > 1 ? send_blocks(m) : send_bits(m);
+
 	atomic_store(&m->progress.pages_left, migration_noted(m));
 	if (error && error != -EHOSTDOWN)
 		report("region %s: the map of what is out of date cannot be written to node %d (%s): it "
@@ -353,6 +368,16 @@ static int send_state(struct migration *m, const void *state, size_t bytes)
 	return error;
 }
 
+/* At once: the destination's user may go on before all of it is there, and the less of it is missing then,
+ * the better. If the destination has died, it does no harm. */
+static void tell_the_rest(struct migration *m)
+{
+	migration_step(m, DSM_MIGRATION_MAPPING);
+	if (m->options.mode == DSM_MIGRATION_MINOR)
+		send_map(m);
+	atomic_store(&m->progress.mapped_ns, clock_ns());
+}
+
 /*
  * Waits until the destination says that its user may go on. If it lives and does not say so, it has not come
  * to dsm_migrate_await() yet, and holds the region all the same.
@@ -361,8 +386,7 @@ static int hear_of_it(struct migration *m)
 {
 	int error = migration_wait(m, &m->words->resumed, NULL, &m->words->target_beat);
 
-	if (!error)
-		atomic_store(&m->progress.resumed_ns, clock_ns());
+	note_resumed(m);
 	if (error == -ETIMEDOUT) {
 		report("dsm_migrate_switch(): node %d holds region %s, and does not say that it has gone on "
 		       "with it; is it "
@@ -386,8 +410,10 @@ static int hand_over(struct migration *m, const void *state, size_t bytes)
 		return error;
 	m->switched = true; /* whatever becomes of the next write */
 	error = migration_tell(m, &m->words->switched, m->epoch);
-	if (!error)
+	if (!error) {
+		tell_the_rest(m);
 		error = hear_of_it(m);
+	}
 	if (!error)
 		return 0;
 	/* It died. If writing is a store to our memory, what it has not written it has not written; else
@@ -396,16 +422,11 @@ static int hand_over(struct migration *m, const void *state, size_t bytes)
 	return m->switched ? -ENOTRECOVERABLE : error;
 }
 
-/* From here on the destination is told what is out of date, and nothing else can go wrong than that it is
- * lost, which dsm_migrate_finish() says. */
-static void tell_the_rest(struct migration *m)
+/* The destination holds it by itself, or will: nothing else can go wrong than that it is lost, which
+ * dsm_migrate_finish() says. */
+static void let_it_go_on(struct migration *m)
 {
 	atomic_store(&m->holder, m->peer);
-	migration_step(m, DSM_MIGRATION_MAPPING);
-	if (m->options.mode == DSM_MIGRATION_MINOR)
-		send_map(m);
-	atomic_store(&m->progress.mapped_ns, clock_ns());
-	migration_untrack(m);
 	migration_step(m, DSM_MIGRATION_FETCHING);
 }
 
@@ -423,7 +444,7 @@ int dsm_migrate_switch(dsm_region *r, const void *state, size_t bytes)
 	atomic_store(&m->progress.step, DSM_MIGRATION_SWITCHING); /* nobody is told: the user is paused */
 	int error = hand_over(m, state, bytes);
 	if (!error)
-		tell_the_rest(m);
+		let_it_go_on(m);
 	else if (m->switched)
 		peers_tell(-EHOSTDOWN, "dsm_migrate_switch()",
 			   "nobody can say whether it went on with a region");

@@ -23,9 +23,11 @@
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
 #include "dsm/trace.h"
+#include "kernel/memory.h"
 #include "kernel/uffd.h"
 
-#define MAP_WAIT_NS 100000u
+/* About as long as reading takes: whoever waits in vain has lost no more than that. */
+#define MAP_WAIT_NS_PER_MIB 150000u
 
 /* --- what is out of date ------------------------------------------------------------------------------- */
 
@@ -38,16 +40,35 @@ size_t migration_map_end(const struct migration *m)
 	return end < m->region->table.count ? end : m->region->table.count;
 }
 
-uint64_t migration_blocks_to_read(const struct migration *m, size_t page, bool *early)
+/* Acquire: as there. */
+static bool is_outlined(const struct migration *m)
+{
+	return atomic_load_explicit(&m->words->outlined, memory_order_acquire) == m->epoch;
+}
+
+bool migration_is_told_of(const struct migration *m, size_t page)
+{
+	return page < migration_map_end(m) || is_outlined(m);
+}
+
+static uint64_t blocks_by_map(const struct migration *m, size_t page)
 {
 	unsigned int blocks = m->region->blocks_per_page;
 
-	*early = page >= migration_map_end(m);
-	if (*early)
+	if (!migration_is_told_of(m, page))
 		return blocks == 64 ? UINT64_MAX : 1;
 	if (blocks == 1)
 		return bit_is_set(m->words->map, page);
 	return atomic_load_explicit(&m->words->map[page], memory_order_relaxed);
+}
+
+uint64_t migration_blocks_to_read(const struct migration *m, size_t page, bool *early)
+{
+	bool told_all = page < migration_map_end(m);
+	uint64_t blocks = blocks_by_map(m, page);
+
+	*early = blocks && !told_all;
+	return blocks;
 }
 
 bool migration_is_left(const struct migration *m, size_t page)
@@ -111,10 +132,19 @@ int migration_map_pages(struct dsm_region *r, size_t first, size_t count)
 /* Reading a large page takes longer than the map may need to come to it: that is waited for, a little. */
 static void wait_for_map(const struct migration *m, size_t page)
 {
-	uint64_t until_ns = clock_ns() + MAP_WAIT_NS;
+	uint64_t until_ns = clock_ns() + region_page_bytes(m->region) / MIB * MAP_WAIT_NS_PER_MIB;
 
-	while (page >= migration_map_end(m) && clock_ns() < until_ns)
+	while (page >= migration_map_end(m) && blocks_by_map(m, page) && clock_ns() < until_ns)
 		__builtin_ia32_pause();
+}
+
+/* What the background reads would be in its way. */
+static int read_on_demand(struct migration *m, struct lane *lane, size_t page, uint64_t blocks)
+{
+	atomic_fetch_add(&m->demand, 1);
+	int error = migration_read_blocks(m, lane, page, blocks);
+	atomic_fetch_sub(&m->demand, 1);
+	return error;
 }
 
 static int complete_page(struct migration *m, struct lane *lane, size_t page)
@@ -124,8 +154,7 @@ static int complete_page(struct migration *m, struct lane *lane, size_t page)
 	if (m->region->blocks_per_page > 1)
 		wait_for_map(m, page);
 	uint64_t blocks = bit_is_set(m->complete, page) ? 0 : migration_blocks_to_read(m, page, &early);
-	int error =
-	    blocks ? migration_read_blocks(m, lane, page, blocks) : populate_pages(m->region, page, 1);
+	int error = blocks ? read_on_demand(m, lane, page, blocks) : populate_pages(m->region, page, 1);
 
 	if (error)
 		return error;
@@ -172,10 +201,8 @@ int migration_fault(struct lane *lane, struct dsm_region *r, size_t page, bool w
 	 * or it could not become so. */
 	if (!atomic_load(&m->resolves))
 		return dsm_migrate_holder(r) == runtime.node ? migration_unprotect(r, page) : -EACCES;
-	atomic_fetch_add(&m->demand, 1);
 	int error = resolve(m, lane, page);
 	atomic_store_explicit(&m->latest, page, memory_order_relaxed);
-	atomic_fetch_sub(&m->demand, 1);
 	return error;
 }
 
@@ -284,7 +311,7 @@ static bool is_page_lost(const struct migration *m, size_t page)
 		return true;
 	return atomic_load(&m->progress.step) == DSM_MIGRATION_LOST &&
 	       dsm_migrate_holder(m->region) == runtime.node && !bit_is_set(m->complete, page) &&
-	       (page >= migration_map_end(m) || migration_is_left(m, page));
+	       (!migration_is_told_of(m, page) || migration_is_left(m, page));
 }
 
 int dsm_migrate_lost(const dsm_region *r, struct dsm_page_range *out, size_t capacity, size_t *count)

@@ -448,11 +448,12 @@ int dsm_invalidate(const void *address, size_t bytes);
  * by write-protection that the kernel lifts by itself, and PAGEMAP_SCAN; before Linux 6.7 by a fault for each
  * page). The switch hands over the state and nothing else: what it costs does not grow with the memory. The
  * map of what is out of date follows it: a bit for each block (4 KiB, or 1/64 of a larger page; a large page
- * of which no copy was kept counts as different in all of its blocks). A page that is touched at the
+ * of which no copy was kept counts as different in all of its blocks); of large pages first which they are,
+ * then in which blocks. A page that is touched at the
  * destination is a minor fault: up to date by the map, it is mapped; out of date, the blocks that differ are
  * read from the source, one-sided, and it is mapped; if the map has not come so far, the whole page is read,
  * which is right in any case, since the source stores to nothing any more. A thread of the destination brings
- * over the rest, next what lies behind the latest fault, and steps back while a fault is being resolved. When
+ * over the rest, next what lies behind the latest fault, and steps back while a fault reads. When
  * nothing is out of date any more, the source is let go. (Hines and Gopalan, "Post-copy based live virtual
  * machine migration using adaptive pre-paging and dynamic self-ballooning", 2009; by minor faults: Rasmussen,
  * "userfaultfd: add minor fault handling", 2021.)

@@ -313,6 +313,28 @@ static void map_ends_half_way(bool says_so)
 
 #define BLOCK (2 * MIB / 64)
 
+/* Which pages were stored to is known, and not yet in which blocks: those that were not are up to date. And
+ * if nothing is known, all is read. */
+static void touched_by_the_outline(void)
+{
+	struct migration_words *words = region->migration->words;
+	uint64_t map_pages = atomic_load(&words->map_pages), outlined = atomic_load(&words->outlined);
+	struct dsm_migration_progress before, after;
+
+	CHECK_EQUAL(dsm_migrate_progress(region, &before), 0);
+	CHECK_EQUAL(outlined, region->migration->epoch);
+	atomic_store(&words->map_pages, 5);
+	atomic_store(&words->map[6], UINT64_MAX);
+	CHECK_EQUAL(base[5 * 2 * MIB], 1);
+	CHECK_EQUAL(base[6 * 2 * MIB], 1);
+	atomic_store(&words->outlined, outlined - 1); /* what an earlier migration has left */
+	CHECK_EQUAL(base[7 * 2 * MIB], 1);
+	CHECK_EQUAL(dsm_migrate_progress(region, &after), 0);
+	CHECK_EQUAL(after.faults_current - before.faults_current, 1);
+	CHECK_EQUAL(after.faults_early - before.faults_early, 2);
+	atomic_store(&words->map_pages, map_pages);
+}
+
 /* Pre-copy in several calls: the map names the blocks that differ from what was sent last, and no others. */
 static void blocks_that_differ(void)
 {
@@ -359,6 +381,7 @@ static void blocks_that_differ(void)
 		CHECK_EQUAL(since.pages_full, 1);
 		CHECK_EQUAL(since.blocks_fetched, 2 + 64);
 		CHECK_EQUAL(since.pages_current, 1);
+		touched_by_the_outline();
 		CHECK_EQUAL(dsm_migrate_background(region), 0);
 	}
 	finish();
