@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "dsm/clock.h"
 #include "dsm/lane.h"
 #include "dsm/peers.h"
+#include "dsm/populate.h"
 #include "dsm/region.h"
 #include "dsm/report.h"
 #include "dsm/runtime.h"
@@ -71,10 +73,24 @@ static size_t lock_left(struct migration *m, size_t first, size_t end)
 	return count;
 }
 
+/* Small pages that have no memory yet, together: storing to each would be a fault, and takes a third longer.
+ */
+static int make_room(struct migration *m, size_t first, size_t count)
+{
+	struct dsm_region *r = m->region;
+
+	if (r->hugetlb || r->table.pages[first].flags & PAGE_IN_FILE)
+		return 0;
+	int error = populate_pages(r, first, count);
+	if (!error) /* else they are mapped one by one */
+		madvise(region_alias(r, first), count << r->page_shift, MADV_POPULATE_WRITE);
+	return error;
+}
+
 static int bring(struct migration *m, struct lane *lane, size_t first, size_t count)
 {
+	int error = make_room(m, first, count);
 	bool early;
-	int error = 0;
 
 	for (size_t i = 0; i < count && !error; i++) {
 		error =
