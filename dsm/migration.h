@@ -87,6 +87,7 @@ struct migration {
 	size_t spare_page[MIGRATION_SPARES_MAX]; /* plus one; 0: none: what the destination has of it */
 	uint64_t bytes_sent;			 /* in this round */
 	uint64_t asked_ns;			 /* when the destination was last asked whether it lives */
+	int map_error;				 /* that the map met with, so far */
 	bool must_let_go; /* it holds the region no more, and has not given it back yet */
 
 	/* Destination. */
@@ -179,8 +180,10 @@ void migration_reset_pages(struct dsm_region *region, bool in_file);
 
 /** Source: begins to find stores, and notes all pages. @return 0 or -errno. */
 int migration_track(struct migration *m);
-/** Ends it, if it was begun. */
+/** Ends it, if it was begun. Of 1 GiB of small pages this takes tens of ms. */
 void migration_untrack(struct migration *m);
+/** Gives back the copies of what was sent. */
+void migration_drop_spares(struct migration *m);
 
 /** Notes what was stored to in [@first, @first + @count) since the last time, and protects it again. */
 int migration_scan(struct migration *m, size_t first, size_t count);

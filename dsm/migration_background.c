@@ -214,11 +214,9 @@ static int stay_in_touch(struct migration *m, struct background *b)
 	b->asked_ns = clock_ns();
 	migration_tell(m, &m->words->target_beat, atomic_load(&m->words->target_beat) + 1);
 	int error = peers_ask(m->peer);
-	if (error && !runtime.ops->memory_outlives_process)
-		return error;
-	if (error || has_map_ended(m, b)) /* a dead source's memory is there all the same */
+	if (error || has_map_ended(m, b))
 		end_map(m);
-	return 0;
+	return runtime.ops->memory_outlives_process ? 0 : error; /* a dead source's memory may be there */
 }
 
 /* Whether all of the map is there, and nothing is left of it. */

@@ -309,7 +309,7 @@ static int send_outline(struct migration *m)
 static int send_blocks(struct migration *m)
 {
 	size_t pages = m->region->table.count;
-	int error = send_outline(m);
+	int error = 0;
 
 	for (size_t page = 0; page < pages && !error; page++) {
 		if (!bit_is_set(m->stored, page))
@@ -320,18 +320,24 @@ static int send_blocks(struct migration *m)
 	return error ? error : migration_tell(m, &m->words->map_pages, pages);
 }
 
-/* What was stored to since the last scan is found, and told. If it cannot all be sent, the destination takes
- * the rest for out of date, which does no harm. */
-static void send_map(struct migration *m)
+/* What was stored to since the last scan is found, and told, without waiting for the destination's user: the
+ * less is missing when it goes on, the better. What takes long is told when it has gone on. */
+static void send_map_first(struct migration *m)
 {
-	int error = m->region->blocks_per_page > 1 ? send_blocks(m) : send_bits(m);
+	m->map_error = m->region->blocks_per_page > 1 ? send_outline(m) : send_bits(m);
+}
 
+/* If it cannot all be sent, the destination takes the rest for out of date, which does no harm. */
+static void send_map_rest(struct migration *m)
+{
+	if (!m->map_error && m->region->blocks_per_page > 1)
+		m->map_error = send_blocks(m);
 	atomic_store(&m->progress.pages_left, migration_noted(m));
-	if (error && error != -EHOSTDOWN)
+	if (m->map_error && m->map_error != -EHOSTDOWN)
 		report("region %s: the map of what is out of date cannot be written to node %d (%s): it "
 		       "reads all that "
 		       "it was not told of",
-		       m->region->name, m->peer, strerror(-error));
+		       m->region->name, m->peer, strerror(-m->map_error));
 	migration_tell(m, &m->words->map_over, m->epoch);
 }
 
@@ -368,16 +374,6 @@ static int send_state(struct migration *m, const void *state, size_t bytes)
 	return error;
 }
 
-/* At once: the destination's user may go on before all of it is there, and the less of it is missing then,
- * the better. If the destination has died, it does no harm. */
-static void tell_the_rest(struct migration *m)
-{
-	migration_step(m, DSM_MIGRATION_MAPPING);
-	if (m->options.mode == DSM_MIGRATION_MINOR)
-		send_map(m);
-	atomic_store(&m->progress.mapped_ns, clock_ns());
-}
-
 /*
  * Waits until the destination says that its user may go on. If it lives and does not say so, it has not come
  * to dsm_migrate_await() yet, and holds the region all the same.
@@ -410,10 +406,10 @@ static int hand_over(struct migration *m, const void *state, size_t bytes)
 		return error;
 	m->switched = true; /* whatever becomes of the next write */
 	error = migration_tell(m, &m->words->switched, m->epoch);
-	if (!error) {
-		tell_the_rest(m);
+	if (!error && m->options.mode == DSM_MIGRATION_MINOR)
+		send_map_first(m);
+	if (!error)
 		error = hear_of_it(m);
-	}
 	if (!error)
 		return 0;
 	/* It died. If writing is a store to our memory, what it has not written it has not written; else
@@ -422,11 +418,16 @@ static int hand_over(struct migration *m, const void *state, size_t bytes)
 	return m->switched ? -ENOTRECOVERABLE : error;
 }
 
-/* The destination holds it by itself, or will: nothing else can go wrong than that it is lost, which
- * dsm_migrate_finish() says. */
-static void let_it_go_on(struct migration *m)
+/* From here on nothing else can go wrong than that the destination is lost, which dsm_migrate_finish() says.
+ */
+static void tell_the_rest(struct migration *m)
 {
 	atomic_store(&m->holder, m->peer);
+	migration_step(m, DSM_MIGRATION_MAPPING);
+	if (m->options.mode == DSM_MIGRATION_MINOR)
+		send_map_rest(m);
+	atomic_store(&m->progress.mapped_ns, clock_ns());
+	migration_drop_spares(m);
 	migration_step(m, DSM_MIGRATION_FETCHING);
 }
 
@@ -444,7 +445,7 @@ int dsm_migrate_switch(dsm_region *r, const void *state, size_t bytes)
 	atomic_store(&m->progress.step, DSM_MIGRATION_SWITCHING); /* nobody is told: the user is paused */
 	int error = hand_over(m, state, bytes);
 	if (!error)
-		let_it_go_on(m);
+		tell_the_rest(m);
 	else if (m->switched)
 		peers_tell(-EHOSTDOWN, "dsm_migrate_switch()",
 			   "nobody can say whether it went on with a region");

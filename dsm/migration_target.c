@@ -23,15 +23,14 @@
 #include "dsm/runtime.h"
 #include "dsm/stats.h"
 #include "dsm/trace.h"
-#include "kernel/memory.h"
 #include "kernel/uffd.h"
 
-/* About as long as reading takes: whoever waits in vain has lost no more than that. */
-#define MAP_WAIT_NS_PER_MIB 150000u
+/* About as long as to read 2 MiB: whoever waits in vain has lost no more than that. */
+#define MAP_WAIT_NS 300000u
 
 /* --- what is out of date ------------------------------------------------------------------------------- */
 
-/* Acquire: its words are there, too; pairs with the order of the writes in send_map_step(). No more than
+/* Acquire: its words are there, too; pairs with the order of the writes in send_words(). No more than
  * there are pages, whatever the source says. */
 size_t migration_map_end(const struct migration *m)
 {
@@ -132,7 +131,7 @@ int migration_map_pages(struct dsm_region *r, size_t first, size_t count)
 /* Reading a large page takes longer than the map may need to come to it: that is waited for, a little. */
 static void wait_for_map(const struct migration *m, size_t page)
 {
-	uint64_t until_ns = clock_ns() + region_page_bytes(m->region) / MIB * MAP_WAIT_NS_PER_MIB;
+	uint64_t until_ns = clock_ns() + MAP_WAIT_NS;
 
 	while (page >= migration_map_end(m) && blocks_by_map(m, page) && clock_ns() < until_ns)
 		__builtin_ia32_pause();

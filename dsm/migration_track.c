@@ -189,6 +189,15 @@ int migration_track(struct migration *m)
 	return by_kernel ? track_by_kernel(m) : track_by_faults(m);
 }
 
+void migration_drop_spares(struct migration *m)
+{
+	struct dsm_region *r = m->region;
+
+	if (m->spares && runtime.ops->populate)
+		memory_punch(r->fd, r->bytes, r->file_bytes - r->bytes);
+	m->spares = 0;
+}
+
 void migration_untrack(struct migration *m)
 {
 	struct dsm_region *r = m->region;
@@ -201,9 +210,7 @@ void migration_untrack(struct migration *m)
 		close(m->uffd);
 	if (m->pagemap >= 0)
 		close(m->pagemap);
-	if (m->spares && runtime.ops->populate)
-		memory_punch(r->fd, r->bytes, r->file_bytes - r->bytes);
+	migration_drop_spares(m);
 	m->tracking = TRACKING_NONE;
 	m->uffd = m->pagemap = -1;
-	m->spares = 0;
 }

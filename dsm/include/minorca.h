@@ -497,10 +497,11 @@ struct dsm_migration_progress {
 	uint64_t bytes_fetched;	  /* destination: read from the source */
 	uint64_t faults;	  /* destination: resolved ... */
 	uint64_t faults_current;  /* ... by mapping a page alone */
-	uint64_t faults_early;	  /* ... by reading a whole page, before the map had come so far */
+	uint64_t faults_early;	  /* ... by reading, before the map had all that it says of the page */
 	uint64_t begun_ns;	  /* dsm_migrate_begin(), dsm_migrate_accept() */
 	uint64_t switched_ns;	  /* source: dsm_migrate_switch() was called; destination: it had the state */
-	uint64_t resumed_ns;	  /* destination: its user may go on; source: it has heard so */
+	uint64_t resumed_ns;	  /* destination: its user may go on; source: it has heard so, while it
+				     told what is out of date */
 	uint64_t mapped_ns;	  /* the map was complete */
 	uint64_t done_ns;
 };

@@ -85,9 +85,9 @@ killed() {
 	survives 'a reduction' "dsm_reduce\(\): $lost" reduce
 }
 
-# goes_on WHO STEP PATTERN: the other side does. What it is told of the memory, lost_migration.c checks.
+# goes_on WHO STEP PATTERN [ARGUMENT...]: the other side does. What it is told of the memory, lost_migration.c checks.
 goes_on() {
-	timeout -s KILL 60 mpirun --enable-recovery -n 2 "$bin/lost_migration" "$1" "$2" >"$logs/log" 2>&1
+	timeout -s KILL 60 mpirun --enable-recovery -n 2 "$bin/lost_migration" "$1" "$2" "${@:4}" >"$logs/log" 2>&1
 	judge "killed while memory moves: the $1, $2" 1 "$3" "$logs/log"
 }
 
@@ -96,7 +96,8 @@ killed_moving() {
 	export MINORCA_TIMEOUT=6
 	goes_on source copied "dsm_migrate_await\(\): $lost"
 	goes_on source switched '^node 1: [0-9]+ ranges of pages are lost'
-	goes_on source mapping '^node 1: [1-9][0-9]* ranges of pages are lost'
+	goes_on source told '^node 1: [1-9][0-9]* ranges of pages are lost'
+	goes_on source outlined '^node 1: 0 ranges of pages are lost' --page-size=2097152
 	goes_on destination copying "dsm_migrate_[a-z]*\(\): $lost"
 	goes_on destination resumed "dsm_migrate_finish\(\): $lost"
 }

@@ -15,6 +15,8 @@
 
 #include <minorca.h>
 
+#include "dsm/migration.h"
+#include "dsm/region.h"
 #include "dsm/runtime.h"
 #include "kernel/memory.h"
 
@@ -106,6 +108,27 @@ static void nap(void)
 
 /* --- the two sides ------------------------------------------------------------------------------------- */
 
+/* As dsm_migrate_switch() begins: the destination holds it, and knows nothing of what is out of date, or
+ * which pages may be. */
+static void tell_some_and_die(void)
+{
+	struct migration *m = region->migration;
+
+	atomic_store(&m->words->state_bytes, sizeof node);
+	memcpy(m->words->state, &node, sizeof node);
+	EXPECT(0, migration_put(m, m->words->state, 1));
+	EXPECT(0, migration_put(m, &m->words->state_bytes, 1));
+	EXPECT(0, migration_tell(m, &m->words->switched, m->epoch));
+	if (is_now("outlined")) {
+		EXPECT(0, migration_scan(m, 0, region->table.count));
+		for (size_t page = 0; page < region->table.count; page++)
+			m->words->map[page] = bit_is_set(m->stored, page) ? UINT64_MAX : 0;
+		EXPECT(0, migration_put(m, &m->words->map[0], region->table.count));
+		EXPECT(0, migration_tell(m, &m->words->outlined, m->epoch));
+	}
+	die_if(when);
+}
+
 /* The destination dies: what the source is told, and who holds the memory. */
 static void be_source(void)
 {
@@ -116,6 +139,8 @@ static void be_source(void)
 	if (is_now("copied"))
 		nap(); /* for it to die */
 	die_if("copied");
+	if (node == dead && !error && (is_now("told") || is_now("outlined")))
+		tell_some_and_die();
 	error = error ? error : dsm_migrate_switch(region, &node, sizeof node);
 	if (dsm_migrate_holder(region) == SOURCE) { /* it never went on there */
 		EXPECT(-EHOSTDOWN, error);
@@ -161,6 +186,8 @@ static void be_destination(void)
 		EXPECT(-EHOSTDOWN, error);
 	if (runtime.ops->memory_outlives_process)
 		EXPECT(0, (long)ranges);
+	else if (is_now("told"))
+		EXPECT(1, ranges > 0);
 	check_contents(lost, ranges);
 	printf("node %d: %zu ranges of pages are lost\n", node, ranges);
 }

@@ -31,10 +31,12 @@ command -v mpirun >/dev/null || command -v mpiexec >/dev/null || {
 	exit 0
 }
 
-for step in copying copied mapping switched fetching finished; do
+for step in copying copied told mapping switched fetching finished; do
 	survives "the source dies: $step" source "$step"
 done
-survives 'the source dies: mapping, 2 MiB' source mapping --page-size=2097152
+for step in told outlined mapping; do
+	survives "the source dies: $step, 2 MiB" source "$step" --page-size=2097152
+done
 for step in accepted copying resumed fetching 'done' finished; do
 	survives "the destination dies: $step" destination "$step"
 done
