@@ -114,6 +114,8 @@ static void tell_some_and_die(void)
 {
 	struct migration *m = region->migration;
 
+	if (is_now("outlined"))
+		EXPECT(0, dsm_migrate_precopy(region)); /* nothing is out of date any more */
 	atomic_store(&m->words->state_bytes, sizeof node);
 	memcpy(m->words->state, &node, sizeof node);
 	EXPECT(0, migration_put(m, m->words->state, 1));
