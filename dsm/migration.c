@@ -520,8 +520,8 @@ static int finish_source(struct migration *m)
 
 	if (error == -ETIMEDOUT)
 		return error; /* it may be called again */
-	migration_untrack(
-	    m); /* not before: of much memory it takes long, and others wait for what comes first */
+	/* Not before: of much memory it takes long, and others wait for what comes first. */
+	migration_untrack(m);
 	m->role = ROLE_NONE;
 	atomic_store(&m->holder, m->peer);
 	int kept = let_go(m);

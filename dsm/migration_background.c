@@ -75,7 +75,7 @@ static size_t lock_left(struct migration *m, size_t first, size_t end)
 
 /* Small pages that have no memory yet, together: storing to each would be a fault, and takes a third longer.
  */
-static int make_room(struct migration *m, size_t first, size_t count)
+static int allocate_batch(struct migration *m, size_t first, size_t count)
 {
 	struct dsm_region *r = m->region;
 
@@ -89,7 +89,7 @@ static int make_room(struct migration *m, size_t first, size_t count)
 
 static int bring(struct migration *m, struct lane *lane, size_t first, size_t count)
 {
-	int error = make_room(m, first, count);
+	int error = allocate_batch(m, first, count);
 	bool early;
 
 	for (size_t i = 0; i < count && !error; i++) {

@@ -39,7 +39,7 @@ size_t migration_map_end(const struct migration *m)
 	return end < m->region->table.count ? end : m->region->table.count;
 }
 
-/* Acquire: as there. */
+/* Acquire: a word for each page is there, too; pairs with the order of the writes in send_outline(). */
 static bool is_outlined(const struct migration *m)
 {
 	return atomic_load_explicit(&m->words->outlined, memory_order_acquire) == m->epoch;

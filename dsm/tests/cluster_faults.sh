@@ -97,6 +97,7 @@ killed_moving() {
 	goes_on source copied "dsm_migrate_await\(\): $lost"
 	goes_on source switched '^node 1: [0-9]+ ranges of pages are lost'
 	goes_on source told '^node 1: [1-9][0-9]* ranges of pages are lost'
+	goes_on source mapping '^node 1: [0-9]+ ranges of pages are lost'
 	goes_on source outlined '^node 1: 0 ranges of pages are lost' --page-size=2097152
 	goes_on destination copying "dsm_migrate_[a-z]*\(\): $lost"
 	goes_on destination resumed "dsm_migrate_finish\(\): $lost"
